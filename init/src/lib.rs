@@ -1,1 +1,8 @@
-#![no_std]
+//! The parts of nsl-init that need no kernel, so that they are tested with std: its command line, the words of
+//! errors, the search of PATH.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod errno;
+pub mod path;

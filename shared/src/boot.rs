@@ -50,7 +50,9 @@ impl Setup {
     pub const OLD_ROOT: Self = Self(1 << 2);
     /// Descriptor 0 is a terminal: make it the controlling one and put the command in its foreground.
     pub const TERMINAL: Self = Self(1 << 3);
-    const ALL: u32 = (1 << 4) - 1;
+    /// Where the working directory can't be entered, start in `/`.
+    pub const ANY_WORKDIR: Self = Self(1 << 4);
+    const ALL: u32 = (1 << 5) - 1;
 
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
@@ -276,10 +278,12 @@ pub enum InitStep {
     EnterWorkdir,
     Fork,
     Execute,
+    /// The command is there, but not what its first line or ELF header names.
+    ExecuteInterpreter,
 }
 
 impl InitStep {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::ReadBootMessage,
         Self::MountProc,
         Self::RaiseLoopback,
@@ -291,6 +295,7 @@ impl InitStep {
         Self::EnterWorkdir,
         Self::Fork,
         Self::Execute,
+        Self::ExecuteInterpreter,
     ];
 
     fn from_number(number: u16) -> Option<Self> {
@@ -312,6 +317,7 @@ impl fmt::Display for InitStep {
             Self::EnterWorkdir => "change the working directory",
             Self::Fork => "start a process for the command",
             Self::Execute => "execute the command",
+            Self::ExecuteInterpreter => "execute the interpreter of the command",
         })
     }
 }

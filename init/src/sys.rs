@@ -1,0 +1,444 @@
+//! Every unsafe block of nsl-init: its entry, the memory routines that no libc brings, and the raw system calls
+//! that rustix withholds. Nothing here decides anything.
+#![allow(unsafe_code, reason = "the one file of this crate that may")]
+
+use core::arch::{asm, naked_asm};
+use core::cell::UnsafeCell;
+use core::ffi::{CStr, c_char, c_void};
+use core::time::Duration;
+use nsl_shared::boot::{Boot, Strings};
+use nsl_shared::signal::{self, Signal, SignalSet};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags};
+use syscalls::{Sysno, syscall};
+
+/// Where the kernel starts the program: the stack pointer is at argc (System V ABI, "initial process stack").
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+extern "C" fn _start() -> ! {
+    naked_asm!("xor ebp, ebp", "mov rdi, rsp", "and rsp, -16", "call {enter}", "ud2", enter = sym enter)
+}
+
+#[cfg(target_arch = "aarch64")]
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+extern "C" fn _start() -> ! {
+    naked_asm!("mov x29, xzr", "mov x30, xzr", "mov x0, sp", "and sp, x0, #-16", "bl {enter}", "brk #1", enter = sym enter)
+}
+
+extern "C" fn enter(stack: *mut usize) -> ! {
+    // SAFETY: `_start` passes the initial stack, where the kernel put argc, argc pointers, a null, the environment's
+    // pointers and a null; nothing else refers to it.
+    let arguments = unsafe {
+        let argc = *stack;
+        let argv = stack.add(1).cast::<*const c_char>();
+        Arguments { argc, argv, envp: argv.add(argc + 1).cast_const() }
+    };
+    crate::main(arguments)
+}
+
+#[panic_handler]
+#[cfg(not(test))]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    crate::say(&[b"internal error\n"]);
+    exit(nsl_shared::exit::NSL_FAILED)
+}
+
+/// The precompiled core refers to it; with `panic = "abort"` nothing calls it.
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}
+
+/// The memory routines that the compiler calls and that a libc would bring.
+mod memory {
+    use super::asm;
+
+    #[cfg(target_arch = "x86_64")]
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
+        // SAFETY: the caller answers for both areas; the direction flag is clear by the ABI.
+        unsafe {
+            asm!("rep movsb", inout("rcx") length => _, inout("rdi") to => _, inout("rsi") from => _,
+                options(nostack, preserves_flags));
+        }
+        to
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memset(to: *mut u8, byte: i32, length: usize) -> *mut u8 {
+        // SAFETY: the caller answers for the area; the direction flag is clear by the ABI.
+        unsafe {
+            asm!("rep stosb", inout("rcx") length => _, inout("rdi") to => _, in("al") byte as u8,
+                options(nostack, preserves_flags));
+        }
+        to
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
+        // SAFETY: the caller answers for both areas. A loop in assembly can't be turned into a call of memcpy.
+        unsafe {
+            asm!("cbz {n}, 3f", "2:", "ldrb {b:w}, [{f}], #1", "strb {b:w}, [{t}], #1", "subs {n}, {n}, #1", "b.ne 2b", "3:",
+                n = inout(reg) length => _, f = inout(reg) from => _, t = inout(reg) to => _, b = out(reg) _,
+                options(nostack));
+        }
+        to
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memset(to: *mut u8, byte: i32, length: usize) -> *mut u8 {
+        // SAFETY: the caller answers for the area.
+        unsafe {
+            asm!("cbz {n}, 3f", "2:", "strb {b:w}, [{t}], #1", "subs {n}, {n}, #1", "b.ne 2b", "3:",
+                n = inout(reg) length => _, t = inout(reg) to => _, b = in(reg) byte, options(nostack));
+        }
+        to
+    }
+
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
+        if (to as usize).wrapping_sub(from as usize) >= length {
+            // SAFETY: copying upwards is right here: `to` does not lie inside the source.
+            return unsafe { memcpy(to, from, length) };
+        }
+        for index in (0..length).rev() {
+            // SAFETY: the index is below the length for which the caller answers; volatile, so that this loop is not
+            // turned into a call of memmove.
+            unsafe { to.add(index).write_volatile(from.add(index).read()) };
+        }
+        to
+    }
+
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
+        for index in 0..length {
+            // SAFETY: the index is below the length for which the caller answers; volatile as in memmove.
+            let (x, y) = unsafe { (a.add(index).read_volatile(), b.add(index).read_volatile()) };
+            if x != y {
+                return i32::from(x) - i32::from(y);
+            }
+        }
+        0
+    }
+
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
+        // SAFETY: the obligations are the same.
+        unsafe { memcmp(a, b, length) }
+    }
+
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn strlen(text: *const u8) -> usize {
+        let mut length = 0;
+        // SAFETY: the caller answers for a NUL in the area.
+        while unsafe { text.add(length).read_volatile() } != 0 {
+            length += 1;
+        }
+        length
+    }
+}
+
+/// The init's own arguments and environment, where the kernel put them.
+pub struct Arguments {
+    argc: usize,
+    argv: *mut *const c_char,
+    envp: *const *const c_char,
+}
+
+impl Arguments {
+    /// Argument `index`; 0 is the name that the program was called by.
+    pub fn get(&self, index: usize) -> Option<&'static CStr> {
+        // SAFETY: below argc, argv holds pointers to strings that live as long as the process.
+        (index < self.argc).then(|| unsafe { CStr::from_ptr(*self.argv.add(index)) })
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &'static CStr> {
+        (0..self.argc).filter_map(|index| self.get(index))
+    }
+
+    /// The command that starts at argument `index`, which is not 0: the slot before a command must be free.
+    pub fn command(self, index: usize) -> Option<Vectors> {
+        // SAFETY: the index lies inside argv, and so does the one before it.
+        (index > 0 && index < self.argc).then(|| Vectors { argv: unsafe { self.argv.add(index) }, envp: self.envp })
+    }
+}
+
+/// The argument and environment vectors of the command, as `execve(2)` takes them. The slot before the first
+/// argument is writable and free.
+pub struct Vectors {
+    argv: *mut *const c_char,
+    envp: *const *const c_char,
+}
+
+impl Vectors {
+    pub fn name(&self) -> &'static CStr {
+        // SAFETY: a command has at least one argument, and its strings live as long as the process needs them.
+        unsafe { CStr::from_ptr(*self.argv) }
+    }
+
+    /// The value of the environment variable `name`.
+    pub fn env(&self, name: &[u8]) -> Option<&'static [u8]> {
+        let mut entry = self.envp;
+        loop {
+            // SAFETY: envp ends with a null, which ends this loop before it is passed; its strings live as long.
+            let text = unsafe {
+                if (*entry).is_null() {
+                    return None;
+                }
+                let text = CStr::from_ptr(*entry).to_bytes();
+                entry = entry.add(1);
+                text
+            };
+            if let Some([b'=', value @ ..]) = text.strip_prefix(name) {
+                return Some(value);
+            }
+        }
+    }
+
+    /// Executes `path` with these arguments; comes back only with an error.
+    pub fn execute(&self, path: &CStr) -> Errno {
+        self.call(path, self.argv)
+    }
+
+    /// Has /bin/sh execute the script `path`: the arguments become `/bin/sh path ARG…`.
+    pub fn execute_by_shell(&self, path: &CStr) -> Errno {
+        const SHELL: &CStr = c"/bin/sh";
+        // SAFETY: the slot before the first argument is ours (see the type), both strings outlive the call.
+        let argv = unsafe {
+            *self.argv = path.as_ptr();
+            let first = self.argv.sub(1);
+            *first = SHELL.as_ptr();
+            first
+        };
+        self.call(SHELL, argv)
+    }
+
+    fn call(&self, path: &CStr, argv: *mut *const c_char) -> Errno {
+        // SAFETY: path is a string, argv and envp are arrays of strings that end with a null.
+        errno(unsafe { syscall!(Sysno::execve, path.as_ptr(), argv, self.envp) })
+    }
+}
+
+/// The boot message in memory, with the vectors built from it.
+pub struct Loaded {
+    message: (*mut c_void, usize),
+    vectors: (*mut c_void, usize),
+}
+
+impl Loaded {
+    /// Maps the boot message from `file` of `length` bytes.
+    pub fn map(file: BorrowedFd<'_>, length: usize) -> Result<(Self, &'static [u8]), Errno> {
+        // SAFETY: a new private mapping at an address of the kernel's choice; the file is sealed, so it can't shrink.
+        let start =
+            unsafe { rustix::mm::mmap(core::ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, file, 0)? };
+        let loaded = Self { message: (start, length), vectors: (core::ptr::null_mut(), 0) };
+        // SAFETY: the mapping is readable over this length, and lives until `unmap`, which takes the last user.
+        Ok((loaded, unsafe { core::slice::from_raw_parts(start.cast(), length) }))
+    }
+
+    /// Builds the command's vectors: a free slot, the arguments, a null, the environment, a null.
+    pub fn vectors(&mut self, boot: &Boot<'static>) -> Result<Vectors, Errno> {
+        let slots = boot.args.len() + boot.env.len() + 3;
+        let length = slots * size_of::<*const c_char>();
+        // SAFETY: a new anonymous mapping at an address of the kernel's choice.
+        let start = unsafe {
+            rustix::mm::mmap_anonymous(
+                core::ptr::null_mut(),
+                length,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE,
+            )?
+        };
+        self.vectors = (start, length);
+        let fill = |first: usize, strings: Strings<'static>| {
+            // SAFETY: the mapping has room for one slot, both lists and their nulls, which it holds already.
+            let base = unsafe { start.cast::<*const c_char>().add(first) };
+            for (index, string) in strings.iter().enumerate() {
+                // SAFETY: the index is below the count of the list, for which there is room.
+                unsafe { *base.add(index) = string.as_ptr() };
+            }
+            base
+        };
+        let argv = fill(1, boot.args);
+        let envp = fill(2 + boot.args.len(), boot.env).cast_const();
+        Ok(Vectors { argv, envp })
+    }
+
+    /// Gives the memory back, once the command has been executed; its vectors are gone then.
+    pub fn unmap(self, _: Vectors) {
+        for (start, length) in [self.message, self.vectors] {
+            if length > 0 {
+                // SAFETY: a mapping of this type's own; what borrowed from it is used no more: the caller gives up
+                // the vectors, and the message's fields went into them.
+                let _ = unsafe { rustix::mm::munmap(start, length) };
+            }
+        }
+    }
+}
+
+/// Takes over descriptor `number`, which was handed to this process.
+pub fn take_descriptor(number: i32) -> OwnedFd {
+    use rustix::fd::FromRawFd;
+    // SAFETY: the launcher put it there for the init, which takes it once.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// Standard stream `number`, 0 to 2. Closed, it gives EBADF.
+pub fn stream(number: i32) -> BorrowedFd<'static> {
+    // SAFETY: nothing here closes a stream and goes on using it.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+fn errno<T>(result: Result<T, syscalls::Errno>) -> Errno {
+    Errno::from_raw_os_error(result.err().map_or(0, syscalls::Errno::into_raw))
+}
+
+fn checked(result: Result<usize, syscalls::Errno>) -> Result<usize, Errno> {
+    result.map_err(|error| Errno::from_raw_os_error(error.into_raw()))
+}
+
+const SIGSET_SIZE: usize = size_of::<SignalSet>();
+
+/// Sets the signal mask and returns the one before.
+pub fn set_signal_mask(mask: SignalSet) -> SignalSet {
+    const SIG_SETMASK: usize = 2;
+    let mut old = SignalSet::NONE;
+    // SAFETY: both sets are of the kernel's size and live through the call; it can't fail with valid arguments.
+    let _ = unsafe { syscall!(Sysno::rt_sigprocmask, SIG_SETMASK, &raw const mask, &raw mut old, SIGSET_SIZE) };
+    old
+}
+
+/// Sets the disposition of every signal to its default, the ones that were inherited as ignored included.
+pub fn default_dispositions() {
+    for signal in (1..=signal::MAX).filter_map(Signal::new) {
+        default_disposition(signal);
+    }
+}
+
+/// Sets the disposition of `signal` to its default.
+pub fn default_disposition(signal: Signal) {
+    /// The kernel's `struct sigaction`: handler (SIG_DFL is null), flags, restorer, mask.
+    static DEFAULT: [u64; 4] = [0; 4];
+    // SAFETY: the action lives for ever; SIGKILL and SIGSTOP give EINVAL, which is as well.
+    let _ = unsafe { syscall!(Sysno::rt_sigaction, signal.number(), DEFAULT.as_ptr(), 0, SIGSET_SIZE) };
+}
+
+/// Waits for a blocked signal and takes it: for ever, or until `timeout` has passed (then nothing is returned).
+pub fn wait_for_signal(timeout: Option<Duration>) -> Option<Signal> {
+    let all = SignalSet::ALL;
+    let timeout = timeout.map(|left| [left.as_secs(), u64::from(left.subsec_nanos())]);
+    let timeout = timeout.as_ref().map_or(core::ptr::null(), |timeout| timeout.as_ptr());
+    // SAFETY: the set and the timespec live through the call; no siginfo is asked for.
+    let number = unsafe { syscall!(Sysno::rt_sigtimedwait, &raw const all, 0, timeout, SIGSET_SIZE) };
+    number.ok().and_then(|number| Signal::new(number as i32))
+}
+
+/// Sends `signal` as `kill(2)` does: `target` is a process, minus a process group, or -1 for all that may be.
+pub fn kill(target: i32, signal: Signal) -> Result<(), Errno> {
+    // SAFETY: kill touches no memory.
+    checked(unsafe { syscall!(Sysno::kill, target as isize, signal.number()) }).map(|_| ())
+}
+
+/// Brings the loopback device of this network namespace up (`netdevice(7)`).
+pub fn raise_loopback(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    use rustix::fd::AsRawFd;
+    const SIOCSIFFLAGS: usize = 0x8914;
+    const IFF_UP: u8 = 1;
+    // struct ifreq: a name of 16 bytes, a union of 24 that starts with the flags (little-endian here).
+    let mut request = [0_u8; 40];
+    request[..2].copy_from_slice(b"lo");
+    request[16] = IFF_UP;
+    // SAFETY: the request is of the kernel's size and layout and lives through the call.
+    checked(unsafe { syscall!(Sysno::ioctl, socket.as_raw_fd(), SIOCSIFFLAGS, request.as_mut_ptr()) }).map(|_| ())
+}
+
+/// The stack of a process that shares our memory until it executes. Its pages cost nothing before they are used.
+#[repr(align(16))]
+struct ChildStack(UnsafeCell<[u8; 32 * 1024]>);
+
+// SAFETY: only the one child at a time uses it, while its parent waits.
+unsafe impl Sync for ChildStack {}
+
+static CHILD_STACK: ChildStack = ChildStack(UnsafeCell::new([0; 32 * 1024]));
+
+/// Runs `child` in a new process that shares this one's memory, on a stack of its own, while this one waits until
+/// it has executed a program or ended. Returns its process ID.
+pub fn vfork(mut child: &mut dyn FnMut()) -> Result<i32, Errno> {
+    const CLONE_VM: usize = 0x100;
+    const CLONE_VFORK: usize = 0x4000;
+    const SIGCHLD: usize = 17;
+
+    extern "C" fn run(child: *mut &mut dyn FnMut()) -> ! {
+        // SAFETY: the parent waits with the closure on its stack until this process is gone from its memory.
+        unsafe { (*child)() };
+        exit(nsl_shared::exit::NOT_FOUND)
+    }
+
+    let flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
+    // SAFETY: one past the end of the stack, which is aligned as calls want it.
+    let stack = unsafe { CHILD_STACK.0.get().cast::<u8>().add(size_of::<ChildStack>()) };
+    let data = &raw mut child;
+    let result: isize;
+    // SAFETY: clone(2) with a stack of its own: the child never returns into this frame, it calls `run` with `data`
+    // on its own stack; the parent goes on behind with its registers as they were, but for those named.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r12", "call r13", "ud2", "2:",
+            inlateout("rax") 56_isize => result, in("rdi") flags, in("rsi") stack, in("rdx") 0, in("r10") 0, in("r8") 0,
+            in("r12") data, in("r13") run as extern "C" fn(_) -> !, lateout("rcx") _, lateout("r11") _);
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        asm!("svc #0", "cbnz x0, 2f", "mov x29, xzr", "mov x0, x20", "blr x21", "brk #1", "2:",
+            inlateout("x0") flags as isize => result, in("x1") stack, in("x2") 0, in("x3") 0, in("x4") 0, in("x8") 220,
+            in("x20") data, in("x21") run as extern "C" fn(_) -> !);
+    }
+    if result < 0 { Err(Errno::from_raw_os_error(-result as i32)) } else { Ok(result as i32) }
+}
+
+/// Ends the process.
+pub fn exit(code: u8) -> ! {
+    loop {
+        // SAFETY: exit_group touches no memory and does not return.
+        let _ = unsafe { syscall!(Sysno::exit_group, usize::from(code)) };
+    }
+}
+
+/// Closes every descriptor from `first` on.
+pub fn close_from(first: u32) {
+    // SAFETY: what is closed is owned by nobody in this process: it was inherited, or belongs to the parent's copy.
+    let _ = unsafe { syscall!(Sysno::close_range, first, u32::MAX, 0) };
+}
+
+/// Closes the standard streams.
+pub fn close_standard_streams() {
+    // SAFETY: as in `close_from`; nothing in this process uses them from here on.
+    let _ = unsafe { syscall!(Sysno::close_range, 0, 2, 0) };
+}
+
+/// Has the kernel send `signal` when the parent ends (`PR_SET_PDEATHSIG`).
+pub fn set_parent_death_signal(signal: Signal) {
+    const PR_SET_PDEATHSIG: usize = 1;
+    // SAFETY: this prctl takes a number and touches no memory.
+    let _ = unsafe { syscall!(Sysno::prctl, PR_SET_PDEATHSIG, signal.number()) };
+}
+
+/// Becomes user `uid` in group `gid`, with no supplementary groups. There is one thread, so that the calls of the
+/// thread are those of the process.
+pub fn set_credentials(uid: u32, gid: u32) -> Result<(), Errno> {
+    // SAFETY: no groups, so that no memory is read.
+    match checked(unsafe { syscall!(Sysno::setgroups, 0, 0) }) {
+        // In a user namespace with one identity the groups can't be changed, and there are none to lose.
+        Err(Errno::PERM) | Ok(_) => {}
+        Err(error) => return Err(error),
+    }
+    // SAFETY: numbers only.
+    checked(unsafe { syscall!(Sysno::setresgid, gid, gid, gid) })?;
+    // SAFETY: numbers only.
+    checked(unsafe { syscall!(Sysno::setresuid, uid, uid, uid) }).map(|_| ())
+}

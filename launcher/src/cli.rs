@@ -1,0 +1,153 @@
+//! The command line as clap reads it: words, no decisions, no I/O. `spec` gives them their meaning.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Give a command its own Linux world: namespaces, root, network and a real init.
+#[derive(Parser)]
+#[command(name = "nsl", version, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run a command in a world of its own
+    Run(Box<Run>),
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Without --rootfs or --empty the command sees the host's own files and may change them as it likes: what it
+writes stays in memory and is gone at the end.
+
+Exit status: the command's own; 128+N if signal N ended it; 127 if it was not found, 126 if it could not be
+executed, 125 if nsl itself failed.")]
+pub struct Run {
+    /// Use DIR as the root directory
+    #[arg(long, value_name = "DIR", conflicts_with = "empty", help_heading = "Root")]
+    pub rootfs: Option<PathBuf>,
+
+    /// Start from an empty root in memory; fill it with -v
+    #[arg(long, help_heading = "Root")]
+    pub empty: bool,
+
+    /// Make SRC of the host visible at DST [repeatable]
+    #[arg(short, long = "volume", value_name = "SRC:DST[:ro]", help_heading = "Root")]
+    pub volumes: Vec<OsString>,
+
+    /// What the network is: a pair of virtual devices with NAT, nothing but lo, or the host's own
+    /// [default: veth as root, else none]
+    #[arg(long, value_enum, hide_default_value = true, hide_possible_values = false, help_heading = "Network")]
+    pub network: Option<NetworkKind>,
+
+    /// Address of the command's end of the veth pair [default: a free pair]
+    #[arg(long, value_name = "ADDRESS/PREFIX", help_heading = "Network")]
+    pub ip: Option<String>,
+
+    /// Address of the host's end of the veth pair, the way out [default: the first of the net of --ip]
+    #[arg(long, value_name = "ADDRESS", requires = "ip", help_heading = "Network")]
+    pub gateway: Option<String>,
+
+    /// Hostname inside
+    #[arg(long, value_name = "NAME", help_heading = "Network")]
+    pub hostname: Option<OsString>,
+
+    /// Set the environment variable NAME, or hand on the caller's [repeatable]
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]", help_heading = "Process")]
+    pub env: Vec<OsString>,
+
+    /// Working directory [default: the caller's if it exists inside, else /]
+    #[arg(short, long, value_name = "DIR", help_heading = "Process")]
+    pub workdir: Option<PathBuf>,
+
+    /// Run as this user and group, by number
+    #[arg(short, long, value_name = "UID[:GID]", help_heading = "Process")]
+    pub user: Option<String>,
+
+    /// Give the command a terminal of its own [default: if stdin and stdout are one]
+    #[arg(short, long, overrides_with = "no_tty", help_heading = "Process")]
+    pub tty: bool,
+
+    /// Give the command the streams as they are
+    #[arg(short = 'T', long, overrides_with = "tty", help_heading = "Process")]
+    pub no_tty: bool,
+
+    /// Seconds that what the command leaves behind may take to end, before it is killed
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, help_heading = "Process")]
+    pub stop_timeout: u32,
+
+    /// Keep every capability of the caller
+    #[arg(long, help_heading = "Security")]
+    pub privileged: bool,
+
+    /// Show what would be done, and do nothing
+    #[arg(long, help_heading = "Insight")]
+    pub dry_run: bool,
+
+    /// How much to tell on stderr
+    #[arg(long, value_enum, value_name = "LEVEL", env = "NSL_LOG", default_value_t = LogLevel::Warn,
+        help_heading = "Insight")]
+    pub log_level: LogLevel,
+
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum NetworkKind {
+    /// A pair of virtual devices, one end inside, with NAT to where the host gets (needs root)
+    Veth,
+    /// Nothing but lo
+    None,
+    /// The host's network as it is
+    Host,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl From<LogLevel> for tracing::Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    fn run(words: &[&str]) -> Run {
+        let Command::Run(run) = Cli::parse_from(["nsl", "run"].iter().chain(words)).command;
+        *run
+    }
+
+    #[test]
+    fn everything_behind_the_command_belongs_to_it() {
+        assert_eq!(run(&["--", "bash", "--empty"]).command, ["bash", "--empty"]);
+        let given = run(&["--empty", "bash", "--rootfs", "-e"]);
+        assert!(given.empty && given.rootfs.is_none());
+        assert_eq!(given.command, ["bash", "--rootfs", "-e"]);
+    }
+}

@@ -1,0 +1,113 @@
+//! The one table of hints: what an errno means where its words mislead, and what mends it.
+
+use crate::error::Error;
+use crate::plan::{Plan, Step};
+use crate::spec::Spec;
+use nix::errno::Errno;
+use nsl_shared::boot::InitStep;
+use nsl_shared::exit;
+
+/// Why the namespaces could not be made.
+pub fn namespaces(plan: &Plan, errno: rustix::io::Errno) -> Error {
+    let errno = Errno::from_raw(errno.raw_os_error());
+    let names: Vec<_> = plan.namespaces().collect();
+    let error = Error::os(format!("create namespaces ({})", names.join(" ")), errno);
+    match errno {
+        Errno::EPERM if plan.user_namespace => error.hint(user_namespace_refused()),
+        Errno::EPERM => {
+            error.hint("this root lacks CAP_SYS_ADMIN, as in most containers: run nsl outside, or as an ordinary user")
+        }
+        Errno::ENOSPC | Errno::EUSERS => error.hint(
+            "a limit of namespaces is reached: see the sysctls user.max_*_namespaces; one of them is 0 or used up",
+        ),
+        Errno::EAGAIN => error.hint("a limit of processes is reached: see ulimit -u and kernel.pid_max"),
+        Errno::ENOSYS => error.hint("nsl needs Linux 5.12 or newer"),
+        Errno::EINVAL => error.hint("the kernel was built without one of these namespaces"),
+        _ => error,
+    }
+}
+
+/// Who forbids user namespaces to ordinary users.
+fn user_namespace_refused() -> String {
+    let is = |name: &str, value: &str| {
+        std::fs::read_to_string(format!("/proc/sys/{name}")).is_ok_and(|text| text.trim() == value)
+    };
+    if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
+        "AppArmor forbids user namespaces to ordinary users: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+            .into()
+    } else if is("kernel/unprivileged_userns_clone", "0") {
+        "this kernel forbids user namespaces to ordinary users: sudo sysctl kernel.unprivileged_userns_clone=1".into()
+    } else {
+        "user namespaces are forbidden here, by a seccomp filter or security module: run nsl as root".into()
+    }
+}
+
+/// A step of the child that failed.
+pub fn child_step(step: &Step, errno: i32) -> Error {
+    let errno = Errno::from_raw(errno);
+    let error = Error::os(step.to_string(), errno);
+    match (step, errno) {
+        (Step::HostOverlay | Step::DirectoryOverlay(_), Errno::ENODEV) => {
+            error.hint("the kernel has no overlay: modprobe overlay, or use --rootfs or --empty")
+        }
+        (Step::HostOverlay, Errno::EINVAL) => {
+            error.hint("this root can be no lower layer, as inside other overlays: use --rootfs or --empty")
+        }
+        (Step::MapIdentity { .. }, Errno::ENOENT) => error.hint("/proc is not mounted: mount -t proc proc /proc"),
+        (Step::DirectoryRoot(_), Errno::EROFS | Errno::EACCES | Errno::EPERM) => {
+            error.hint("the root needs the directories dev, proc and sys; make them first")
+        }
+        (Step::Devices { .. } | Step::Sys { .. }, Errno::ENOTDIR | Errno::ELOOP) => {
+            error.hint("in the root this must be a directory, not a link")
+        }
+        (Step::Volume(_), Errno::EROFS) => {
+            error.hint("the target is not in the root, which is read-only: make it first")
+        }
+        (Step::Volume(_), Errno::ENOTDIR) => error.hint("one of source and target is a file, the other a directory"),
+        (Step::Execute, Errno::EACCES) => error.hint("sysctl vm.memfd_noexec is 2: nsl needs 0 or 1"),
+        (_, Errno::ENOSPC) => {
+            error.hint("a limit is reached: see the sysctls fs.mount-max and user.max_mnt_namespaces")
+        }
+        _ => error,
+    }
+}
+
+/// A step of the init that failed.
+pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
+    let errno = Errno::from_raw(errno);
+    let name = spec.name().display();
+    match step {
+        InitStep::Execute => {
+            let error = Error::os(format!("execute {name}"), errno).code(exit::of_exec_error(errno as i32));
+            match errno {
+                Errno::ENOENT => error.hint("it is looked for inside the sandbox, in PATH"),
+                Errno::E2BIG => {
+                    error.hint("the arguments and the environment together are longer than the kernel takes")
+                }
+                Errno::ENOEXEC => error.hint("it is no program for this machine"),
+                _ => error,
+            }
+        }
+        InitStep::ExecuteInterpreter => Error::os(format!("execute the interpreter of {name}"), errno)
+            .code(exit::of_exec_error(errno as i32))
+            .hint("the file is there; what its first line or its ELF header names is not"),
+        InitStep::EnterWorkdir => {
+            let path = spec.workdir().path.to_string_lossy();
+            Error::os(format!("change the working directory to {path}"), errno).hint("it must exist inside the sandbox")
+        }
+        InitStep::MountProc => match errno {
+            Errno::EPERM => Error::os(step.to_string(), errno).hint(
+                "an outer container masks its /proc: run nsl outside of it, or the container with an unmasked /proc",
+            ),
+            Errno::ENOTDIR | Errno::ELOOP | Errno::ENOENT => {
+                Error::os(step.to_string(), errno).hint("in the root this must be a directory, not a link")
+            }
+            _ => Error::os(step.to_string(), errno),
+        },
+        InitStep::Fork => Error::os(step.to_string(), errno).hint("a limit of processes is reached"),
+        InitStep::SetCredentials => {
+            Error::os(step.to_string(), errno).hint("the user or group is not mapped in this user namespace")
+        }
+        _ => Error::os(step.to_string(), errno),
+    }
+}

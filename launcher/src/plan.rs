@@ -1,0 +1,265 @@
+//! From a Spec to the ordered steps that carry it out, as data. Pure: what it must know of the host is handed in.
+//! `Display` of a step is its one phrase, for `--dry-run`, spans and errors ("cannot …") alike.
+
+use crate::net::VethPlan;
+use crate::spec::{Network, Root, Spec, Volume};
+use nsl_shared::boot::{InitStep, Setup};
+use std::ffi::OsString;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+/// A step of the child between clone3 and the init, in its new namespaces.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Open a netlink socket in the new network namespace and hand it to the launcher.
+    Netlink,
+    /// Be, in the new user namespace, who one is outside.
+    MapIdentity {
+        uid: u32,
+        gid: u32,
+    },
+    /// Let no mount made here reach the host.
+    PrivateMounts,
+    /// A tmpfs, over the host's root, for what the command writes.
+    Scratch,
+    /// The host's root with the scratch tmpfs over it.
+    HostOverlay,
+    /// An empty tmpfs as the root.
+    EmptyRoot,
+    /// A directory of the host as the root.
+    DirectoryRoot(PathBuf),
+    /// One directory of the host's root, copy-on-write: what a user namespace can do of `HostOverlay`.
+    DirectoryOverlay(OsString),
+    /// One entry of the host's root that cannot be overlaid, read-only.
+    ReadOnlyBind(OsString),
+    /// A symbolic link of the host's root, made again.
+    Link {
+        name: OsString,
+        target: PathBuf,
+    },
+    /// resolv.conf, hosts and hostname in /etc.
+    Names(NamesIn),
+    /// /dev: a tmpfs with the usual devices, made, or bound from the host's; with pts and shm.
+    Devices {
+        bound: bool,
+    },
+    /// /sys, read-only: a new sysfs, or the host's where none may be mounted.
+    Sys {
+        bound: bool,
+    },
+    Volume(Volume),
+    /// A pty of the new /dev/pts: its master for the launcher, its slave for the command.
+    Terminal,
+    /// Make the new root the root; the old one lies on top until the init detaches it.
+    PivotRoot,
+    /// Execute nsl-init.
+    Execute,
+}
+
+/// Where the files with names are put.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NamesIn {
+    /// The overlay's upper layer.
+    Layer,
+    /// The root itself, which is nsl's own.
+    Root,
+    /// Files of nsl's, bound over those of a root that is somebody's.
+    Binds,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Netlink => f.write_str("open a netlink socket in the new network namespace"),
+            Self::MapIdentity { uid, gid } => write!(f, "map user {uid} and group {gid} to themselves"),
+            Self::PrivateMounts => f.write_str("make the mounts private"),
+            Self::Scratch => f.write_str("mount a tmpfs for what the command writes"),
+            Self::HostOverlay => f.write_str("mount an overlay of the host's / on /"),
+            Self::EmptyRoot => f.write_str("mount a tmpfs on /"),
+            Self::DirectoryRoot(path) => write!(f, "bind {} on /", path.display()),
+            Self::DirectoryOverlay(name) => {
+                write!(f, "mount an overlay of the host's /{0} on /{0}", name.display())
+            }
+            Self::ReadOnlyBind(name) => write!(f, "bind the host's /{0} on /{0}, read-only", name.display()),
+            Self::Link { name, target } => write!(f, "link /{} to {}", name.display(), target.display()),
+            Self::Names(_) => f.write_str("write resolv.conf, hosts and hostname in /etc"),
+            Self::Devices { bound: false } => f.write_str("mount a tmpfs with devices, pts and shm on /dev"),
+            Self::Devices { bound: true } => f.write_str("mount a tmpfs with the host's devices, pts and shm on /dev"),
+            Self::Sys { bound: false } => f.write_str("mount sysfs on /sys, read-only"),
+            Self::Sys { bound: true } => f.write_str("bind the host's /sys on /sys, read-only"),
+            Self::Volume(Volume { source, target, read_only }) => {
+                let mode = if *read_only { ", read-only" } else { "" };
+                write!(f, "bind {} on {}{mode}", source.display(), target.display())
+            }
+            Self::Terminal => f.write_str("open a pty in /dev/pts"),
+            Self::PivotRoot => f.write_str("pivot to the new root"),
+            Self::Execute => f.write_str("execute nsl-init"),
+        }
+    }
+}
+
+/// An entry of the host's root directory, as far as a user namespace cares.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum HostEntry {
+    /// A directory; other file systems may be mounted below it.
+    Directory {
+        name: OsString,
+        has_mounts: bool,
+    },
+    Link {
+        name: OsString,
+        target: PathBuf,
+    },
+}
+
+impl HostEntry {
+    pub fn name(&self) -> &OsString {
+        match self {
+            Self::Directory { name, .. } | Self::Link { name, .. } => name,
+        }
+    }
+}
+
+/// All that happens, in order: on the host, in the child, in the init.
+pub struct Plan {
+    /// A user namespace comes with the others.
+    pub user_namespace: bool,
+    pub network: Network,
+    pub child: Vec<Step>,
+    pub setup: Setup,
+    pub hostname: String,
+}
+
+/// Directories of the host's root that nsl makes anew.
+const FRESH: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
+
+impl Plan {
+    /// `entries` are those of the host's root directory; they are asked for only where they matter.
+    pub fn new(spec: &Spec, entries: impl FnOnce() -> Vec<HostEntry>) -> Self {
+        let user_namespace = !spec.caller().is_root();
+        let mut child = Vec::new();
+        if let Network::Veth(_) = spec.network() {
+            child.push(Step::Netlink);
+        }
+        if user_namespace {
+            child.push(Step::MapIdentity { uid: spec.caller().uid, gid: spec.caller().gid });
+        }
+        child.push(Step::PrivateMounts);
+        match spec.root() {
+            Root::Host if user_namespace => {
+                child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::EmptyRoot]);
+                child.extend(entries().into_iter().filter_map(host_entry));
+            }
+            Root::Host => child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::HostOverlay]),
+            Root::Empty => child.extend([Step::EmptyRoot, Step::Names(NamesIn::Root)]),
+            Root::Directory(path) => {
+                child.extend([Step::Scratch, Step::DirectoryRoot(path.clone()), Step::Names(NamesIn::Binds)]);
+            }
+        }
+        child.push(Step::Devices { bound: user_namespace });
+        child.push(Step::Sys { bound: user_namespace && spec.network() == Network::Host });
+        child.extend(spec.volumes().iter().cloned().map(Step::Volume));
+        if spec.terminal() {
+            child.push(Step::Terminal);
+        }
+        child.extend([Step::PivotRoot, Step::Execute]);
+
+        let mut setup = Setup::PROC.with(Setup::OLD_ROOT);
+        if spec.network() != Network::Host {
+            setup = setup.with(Setup::LOOPBACK);
+        }
+        if spec.terminal() {
+            setup = setup.with(Setup::TERMINAL);
+        }
+        if !spec.workdir().required {
+            setup = setup.with(Setup::ANY_WORKDIR);
+        }
+        Self { user_namespace, network: spec.network(), child, setup, hostname: spec.hostname().to_owned() }
+    }
+
+    /// The address inside, where it is known before the network is made.
+    pub fn address(&self) -> Option<Ipv4Addr> {
+        match self.network {
+            Network::Veth(VethPlan::Fixed(addresses)) => Some(addresses.inside.address()),
+            _ => None,
+        }
+    }
+
+    /// The namespaces that clone3 makes, by their names in `namespaces(7)`.
+    pub fn namespaces(&self) -> impl Iterator<Item = &'static str> {
+        let net = self.network != Network::Host;
+        let user = self.user_namespace;
+        ["mount", "pid", "ipc", "uts", "cgroup"].into_iter().chain(net.then_some("net")).chain(user.then_some("user"))
+    }
+}
+
+fn host_entry(entry: HostEntry) -> Option<Step> {
+    match entry {
+        HostEntry::Directory { name, .. } | HostEntry::Link { name, .. }
+            if FRESH.iter().any(|fresh| name == *fresh) =>
+        {
+            None
+        }
+        HostEntry::Directory { name, has_mounts: true } => Some(Step::ReadOnlyBind(name)),
+        HostEntry::Directory { name, has_mounts: false } => Some(Step::DirectoryOverlay(name)),
+        HostEntry::Link { name, target } => Some(Step::Link { name, target }),
+    }
+}
+
+/// What `--dry-run` prints.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "on the host:")?;
+        write!(f, "  create namespaces:")?;
+        self.namespaces().try_for_each(|name| write!(f, " {name}"))?;
+        writeln!(f)?;
+        if let Network::Veth(veth) = &self.network {
+            writeln!(f, "  {veth}")?;
+            writeln!(f, "  forward and masquerade what comes from it")?;
+        }
+        writeln!(f, "inside, before the init:")?;
+        self.child.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
+        writeln!(f, "inside, by the init:")?;
+        for (step, words) in [
+            (Setup::PROC, InitStep::MountProc),
+            (Setup::OLD_ROOT, InitStep::DetachOldRoot),
+            (Setup::LOOPBACK, InitStep::RaiseLoopback),
+            (Setup::TERMINAL, InitStep::SetTerminal),
+        ] {
+            if self.setup.contains(step) {
+                writeln!(f, "  {words}")?;
+            }
+        }
+        writeln!(f, "  {} to {}", InitStep::SetHostname, self.hostname)?;
+        writeln!(f, "  {}", InitStep::Execute)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(name: &str, has_mounts: bool) -> HostEntry {
+        HostEntry::Directory { name: name.into(), has_mounts }
+    }
+
+    #[test]
+    fn what_nsl_makes_anew_is_not_taken_from_the_host() {
+        for name in FRESH {
+            assert_eq!(host_entry(directory(name, false)), None);
+        }
+        assert_eq!(host_entry(directory("usr", false)), Some(Step::DirectoryOverlay("usr".into())));
+    }
+
+    #[test]
+    fn directories_with_mounts_are_bound_read_only() {
+        assert_eq!(host_entry(directory("boot", true)), Some(Step::ReadOnlyBind("boot".into())));
+    }
+
+    #[test]
+    fn links_are_made_again() {
+        let link = HostEntry::Link { name: "bin".into(), target: "usr/bin".into() };
+        assert_eq!(host_entry(link), Some(Step::Link { name: "bin".into(), target: "usr/bin".into() }));
+    }
+}

@@ -1,0 +1,318 @@
+//! The story of `nsl run`: plan, spawn, network, go, wait, undo.
+
+use crate::cli;
+use crate::error::{Error, Result};
+use crate::hints;
+use crate::image;
+use crate::net::{self, Veth, names};
+use crate::plan::{HostEntry, Plan};
+use crate::root::Names;
+use crate::signals::{Blocked, Signals, stop_self};
+use crate::spawn::{self, Ended, Init, Luggage};
+use crate::spec::{Network, Spec};
+use crate::status::{self, Received};
+use crate::terminal::{self, Relay, Terminal};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::signal::Signal;
+use nix::sys::socket::MsgFlags;
+use nsl_shared::boot::{Boot, Report, Strings};
+use nsl_shared::exit;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use tracing::{debug, debug_span, warn};
+
+/// The capabilities of root inside, unless it is privileged: of what OCI runtimes give, all but making devices and
+/// writing to the audit log. Bit n for capability n (`capabilities(7)`).
+const CAPABILITIES: u64 = 1 << 0 // CHOWN
+    | 1 << 1 // DAC_OVERRIDE
+    | 1 << 3 // FOWNER
+    | 1 << 4 // FSETID
+    | 1 << 5 // KILL
+    | 1 << 6 // SETGID
+    | 1 << 7 // SETUID
+    | 1 << 8 // SETPCAP
+    | 1 << 10 // NET_BIND_SERVICE
+    | 1 << 13 // NET_RAW
+    | 1 << 18 // SYS_CHROOT
+    | 1 << 31; // SETFCAP
+
+/// How often a terminal that others read is looked at again, in milliseconds.
+const PAUSE: u8 = 100;
+
+/// Runs the command; returns its exit code.
+pub fn run(run: cli::Run) -> Result<u8> {
+    let dry_run = run.dry_run;
+    let spec = Spec::new(run)?;
+    let plan = Plan::new(&spec, host_entries);
+    if dry_run {
+        return show(&plan);
+    }
+    if let Network::Veth(veth) = &plan.network {
+        net::check(veth)?;
+    }
+    let names = names(&plan)?;
+    let blocked = Blocked::new()?;
+    let boot = boot_message(&spec, &plan, &blocked)?;
+    let init = image::init().map_err(|errno| Error::os("make a memory file for nsl-init", errno))?;
+    let (streams, relays) = if spec.terminal() {
+        (terminal::pty_streams(), Vec::new())
+    } else {
+        terminal::plain_streams().map_err(|errno| Error::os("make pipes for the command", errno))?
+    };
+
+    let init = spawn::spawn(&plan, Luggage { init, boot, names: &names, streams })?;
+    let signals = blocked.catch()?;
+    let mut sandbox = Sandbox { spec, plan, init, signals, terminal: None, relays, veth: None, hung_up: false };
+    let result = sandbox.run();
+    sandbox.undo();
+    result
+}
+
+fn show(plan: &Plan) -> Result<u8> {
+    write!(std::io::stdout(), "{plan}").map_err(|error| Error::io("write the plan", &error))?;
+    Ok(0)
+}
+
+/// The entries of the host's root directory, with what is mounted below them.
+fn host_entries() -> Vec<HostEntry> {
+    let mounts: Vec<PathBuf> = procfs::process::Process::myself()
+        .and_then(|me| me.mountinfo())
+        .map(|mounts| mounts.into_iter().map(|mount| mount.mount_point).collect())
+        .unwrap_or_default();
+    let Ok(entries) = std::fs::read_dir("/") else { return Vec::new() };
+    let mut entries: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let (name, path) = (entry.file_name(), Path::new("/").join(entry.file_name()));
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => {
+                    let has_mounts = mounts.iter().any(|mount| mount.starts_with(&path));
+                    Some(HostEntry::Directory { name, has_mounts })
+                }
+                Ok(kind) if kind.is_symlink() => {
+                    std::fs::read_link(path).ok().map(|target| HostEntry::Link { name, target })
+                }
+                _ => None,
+            }
+        })
+        .collect();
+    entries.sort_by(|a, b| a.name().cmp(b.name()));
+    entries
+}
+
+fn names(plan: &Plan) -> Result<Names> {
+    let reach = match plan.network {
+        Network::Host => names::Reach::Host,
+        Network::None => names::Reach::Nothing,
+        Network::Veth(_) => names::Reach::Outside,
+    };
+    Ok(Names {
+        resolv_conf: names::resolv_conf(Path::new("/"), reach)?,
+        hosts: names::hosts(&plan.hostname, plan.address()),
+        hostname: format!("{}\n", plan.hostname).into_bytes(),
+    })
+}
+
+fn boot_message(spec: &Spec, plan: &Plan, blocked: &Blocked) -> Result<OwnedFd> {
+    let failed = |cause: &str| Error::new("write the boot message", cause.to_owned());
+    let boot = Boot {
+        setup: plan.setup,
+        mask: blocked.mask(),
+        grace_ms: spec.grace_ms(),
+        capabilities: if spec.privileged() { u64::MAX } else { CAPABILITIES },
+        hostname: Some(plan.hostname.as_bytes()),
+        workdir: &spec.workdir().path,
+        credentials: spec.credentials(),
+        args: Strings::new(spec.args()).map_err(|error| failed(error.0))?,
+        env: Strings::new(spec.env()).map_err(|error| failed(error.0))?,
+    };
+    image::message(|file| {
+        let mut file = std::io::BufWriter::new(file);
+        boot.encode(|bytes| file.write_all(bytes))?;
+        file.flush()
+    })
+    .map_err(|errno| Error::os("write the boot message", errno))
+}
+
+/// A sandbox from the clone to its end.
+struct Sandbox {
+    spec: Spec,
+    plan: Plan,
+    init: Init,
+    signals: Signals,
+    terminal: Option<Terminal>,
+    relays: Vec<Relay>,
+    veth: Option<Veth>,
+    /// The status socket has nothing more to say.
+    hung_up: bool,
+}
+
+impl Sandbox {
+    fn run(&mut self) -> Result<u8> {
+        if let Network::Veth(veth) = self.plan.network {
+            let socket = self.expect(Report::Netlink)?;
+            self.veth = Some(net::create(&veth, self.init.pid, socket)?);
+        }
+        if self.spec.terminal() {
+            let master = self.expect(Report::Terminal)?;
+            let (mut terminal, relays) =
+                Terminal::new(master).map_err(|errno| Error::os("join the terminal to the pty", errno))?;
+            terminal.enter();
+            self.terminal = Some(terminal);
+            self.relays.extend(relays);
+        }
+        status::go(self.init.status.as_fd());
+        let _span = debug_span!("wait", command = %self.spec.name().display()).entered();
+        while !self.serve()? {}
+        let ended = self.init.wait()?;
+        // What was said at the very end is still in the socket.
+        self.take_reports()?;
+        self.relays.iter_mut().for_each(Relay::drain);
+        match ended {
+            Ended::Exited(code) => Ok(code),
+            Ended::Killed(signal) => {
+                let name = Signal::try_from(signal).map_or("a signal", Signal::as_str);
+                Err(Error::new("keep the sandbox running", format!("its init was killed by {name}"))
+                    .code(exit::of_signal(signal)))
+            }
+        }
+    }
+
+    /// Waits for a report that carries a descriptor.
+    fn expect(&mut self, expected: Report) -> Result<OwnedFd> {
+        loop {
+            match status::receive(self.init.status.as_fd(), MsgFlags::empty()) {
+                Ok(Received::Report(report, Some(descriptor))) if report == expected => return Ok(descriptor),
+                Ok(Received::Report(report, _)) => self.heard(report)?,
+                Ok(Received::End) => {
+                    let cause = match self.init.wait()? {
+                        Ended::Killed(signal) => {
+                            format!(
+                                "its process was killed by {}",
+                                Signal::try_from(signal).map_or("a signal", Signal::as_str)
+                            )
+                        }
+                        Ended::Exited(code) => format!("its process exited with {code}"),
+                    };
+                    return Err(Error::new("start the sandbox", cause));
+                }
+                Err(errno) => return Err(Error::os("read the status socket", errno)),
+            }
+        }
+    }
+
+    /// One round of waiting; true when the init has ended.
+    fn serve(&mut self) -> Result<bool> {
+        let paused: Vec<bool> = self.relays.iter().map(Relay::is_paused).collect();
+        let mut waiting = vec![
+            PollFd::new(self.init.descriptor(), PollFlags::POLLIN),
+            PollFd::new(self.signals.descriptor(), PollFlags::POLLIN),
+        ];
+        if !self.hung_up {
+            waiting.push(PollFd::new(self.init.status.as_fd(), PollFlags::POLLIN));
+        }
+        let fixed = waiting.len();
+        let interests = self.relays.iter().zip(&paused).enumerate();
+        let interests: Vec<_> = interests
+            .filter_map(|(index, (relay, paused))| if *paused { None } else { Some((index, relay.interest()?)) })
+            .collect();
+        waiting.extend(interests.iter().map(|(_, interest)| interest.clone()));
+        let timeout = if paused.contains(&true) { PollTimeout::from(PAUSE) } else { PollTimeout::NONE };
+        match nix::poll::poll(&mut waiting, timeout) {
+            Err(Errno::EINTR) | Ok(_) => {}
+            Err(errno) => return Err(Error::os("wait for the command", errno)),
+        }
+        let is_ready = |poll: &PollFd<'_>| poll.any().unwrap_or(false);
+        let (ended, signalled) = (is_ready(&waiting[0]), is_ready(&waiting[1]));
+        let reported = !self.hung_up && is_ready(&waiting[2]);
+        let ready: Vec<usize> = interests
+            .iter()
+            .zip(&waiting[fixed..])
+            .filter(|(_, poll)| is_ready(poll))
+            .map(|((index, _), _)| *index)
+            .collect();
+        if signalled {
+            self.take_signals();
+        }
+        if reported {
+            self.take_reports()?;
+        }
+        for index in ready {
+            self.relays[index].step();
+        }
+        Ok(ended)
+    }
+
+    fn take_reports(&mut self) -> Result<()> {
+        while !self.hung_up {
+            match status::receive(self.init.status.as_fd(), MsgFlags::MSG_DONTWAIT) {
+                Ok(Received::Report(report, _)) => self.heard(report)?,
+                Ok(Received::End) => self.hung_up = true,
+                Err(Errno::EAGAIN) => break,
+                Err(errno) => return Err(Error::os("read the status socket", errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self, report: Report) -> Result<()> {
+        debug!(?report, "heard from inside");
+        match report {
+            Report::ChildFailed { step, errno } => match self.plan.child.get(usize::from(step)) {
+                Some(step) => return Err(hints::child_step(step, errno)),
+                None => return Err(Error::os("assemble the sandbox", Errno::from_raw(errno))),
+            },
+            Report::InitFailed { step, errno } => return Err(hints::init_step(&self.spec, step, errno)),
+            // Under a terminal, the stop is the whole job's: the shell that started nsl takes over.
+            Report::Stopped { signal } if self.terminal.is_some() && signal != libc::SIGSTOP => {
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(0), Signal::SIGTSTP);
+            }
+            // What is left may take its time; Ctrl-C is a signal to nsl again.
+            Report::Exited { .. } => {
+                if let Some(terminal) = &mut self.terminal {
+                    terminal.leave();
+                }
+            }
+            Report::Started | Report::Stopped { .. } | Report::Netlink | Report::Terminal => {}
+        }
+        Ok(())
+    }
+
+    fn take_signals(&mut self) {
+        for signal in self.signals.pending() {
+            debug!(signal, "forwarding");
+            match (signal, &mut self.terminal) {
+                (libc::SIGWINCH, Some(terminal)) => terminal.copy_size(),
+                (libc::SIGTSTP, _) => self.suspend(),
+                _ => self.init.signal(signal),
+            }
+        }
+    }
+
+    /// Stops the command, gives the terminal back, stops; and the other way round when continued.
+    fn suspend(&mut self) {
+        self.init.signal(libc::SIGTSTP);
+        if let Some(terminal) = &mut self.terminal {
+            terminal.leave();
+        }
+        stop_self();
+        if let Some(terminal) = &mut self.terminal {
+            terminal.enter();
+            terminal.copy_size();
+        }
+        self.init.signal(libc::SIGCONT);
+    }
+
+    /// Whatever came of it: nothing of the sandbox stays. A failure here is told, and the status stays the command's.
+    fn undo(mut self) {
+        drop(self.terminal.take());
+        drop(self.init);
+        if let Some(veth) = self.veth.take() {
+            if let Err(error) = veth.remove() {
+                warn!("{error}");
+            }
+        }
+    }
+}

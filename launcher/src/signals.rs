@@ -1,0 +1,73 @@
+//! Signals of the launcher: blocked from before clone3 on, then caught and handed to the init.
+//!
+//! Blocked first, so that none is lost between the clone and the handlers: it stays pending and arrives later.
+
+use crate::error::{Error, Result};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+use nsl_shared::signal::SignalSet;
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH};
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+/// What is handed on. The others keep their defaults: they report faults of nsl's own, or can't be caught.
+const FORWARDED: [i32; 9] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT, SIGTSTP];
+
+/// Every signal blocked; the mask of the caller is kept.
+pub struct Blocked {
+    before: SigSet,
+}
+
+impl Blocked {
+    pub fn new() -> Result<Self> {
+        let mut before = SigSet::empty();
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))
+            .map_err(|errno| Error::os("block signals", errno))?;
+        Ok(Self { before })
+    }
+
+    /// The caller's mask, which the command gets.
+    pub fn mask(&self) -> SignalSet {
+        let bits = Signal::iterator()
+            .filter(|signal| self.before.contains(*signal))
+            .fold(0, |bits, signal| bits | 1 << (signal as i32 - 1));
+        SignalSet(bits)
+    }
+
+    /// Starts to catch what is to be forwarded, and lets in what has been waiting.
+    pub fn catch(self) -> Result<Signals> {
+        let failed = |error: std::io::Error| Error::io("catch signals", &error);
+        let (read, write) = UnixStream::pair().map_err(failed)?;
+        let delivery = SignalDelivery::with_pipe(read, write, SignalOnly, FORWARDED).map_err(failed)?;
+        let mut mask = self.before;
+        for signal in FORWARDED.into_iter().filter_map(|number| Signal::try_from(number).ok()) {
+            mask.remove(signal);
+        }
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)
+            .map_err(|errno| Error::os("unblock signals", errno))?;
+        Ok(Signals { delivery })
+    }
+}
+
+/// Signals as they arrive.
+pub struct Signals {
+    delivery: SignalDelivery<UnixStream, SignalOnly>,
+}
+
+impl Signals {
+    /// Readable when a signal has arrived.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.delivery.get_read().as_fd()
+    }
+
+    /// The signals that have arrived since the last call, each once.
+    pub fn pending(&mut self) -> Vec<i32> {
+        self.delivery.pending().collect()
+    }
+}
+
+/// Does to nsl itself what `signal` does to a process that catches nothing: for SIGTSTP, stops it until SIGCONT.
+pub fn stop_self() {
+    let _ = signal_hook::low_level::emulate_default_handler(SIGTSTP);
+}

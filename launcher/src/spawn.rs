@@ -1,0 +1,213 @@
+//! The one clone3, and all that its child does until it has become nsl-init.
+
+use crate::error::{Error, Result};
+use crate::hints;
+use crate::plan::{Plan, Step};
+use crate::root::{Assembly, Names};
+use crate::status;
+use crate::sys::{self, Side};
+use nsl_shared::boot::{self, Report};
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitId, WaitIdOptions};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Everything that the child takes along.
+pub struct Luggage<'a> {
+    pub init: OwnedFd,
+    pub boot: OwnedFd,
+    pub names: &'a Names,
+    /// What the standard streams become where they are not the launcher's own, or the pty's.
+    pub streams: [Stream; 3],
+}
+
+/// What one of the command's standard streams is.
+pub enum Stream {
+    /// The launcher's own.
+    Inherited,
+    /// The slave of the sandbox's pty.
+    Terminal,
+    /// One end of a pipe.
+    Pipe(OwnedFd),
+}
+
+/// The init of a sandbox, seen from outside. Dropped before it has ended, it is killed, and its sandbox with it.
+pub struct Init {
+    pub pid: u32,
+    pidfd: OwnedFd,
+    pub status: OwnedFd,
+    ended: bool,
+}
+
+const NAMESPACES: u64 =
+    (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP) as u64;
+
+/// Starts the child. The caller has blocked every signal.
+pub fn spawn(plan: &Plan, luggage: Luggage<'_>) -> Result<Init> {
+    let mut flags = NAMESPACES;
+    for namespace in plan.namespaces() {
+        flags |= match namespace {
+            "net" => libc::CLONE_NEWNET as u64,
+            "user" => libc::CLONE_NEWUSER as u64,
+            _ => 0,
+        };
+    }
+    let (status, inside) = status::pair().map_err(|errno| Error::os("make the status socket", errno))?;
+    match sys::clone3(flags).map_err(|errno| hints::namespaces(plan, errno))? {
+        Side::Parent { pid, pidfd } => Ok(Init { pid, pidfd, status, ended: false }),
+        Side::Child => {
+            drop(status);
+            child(plan, luggage, &inside)
+        }
+    }
+}
+
+/// Runs the steps; the first that fails is reported, and ends the child.
+fn child(plan: &Plan, luggage: Luggage<'_>, status: &OwnedFd) -> ! {
+    // From here on the child ends when nsl does; until it has ended, nothing of it is seen from outside.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    // Modes are given exactly; the command gets the caller's mask back.
+    let umask = rustix::process::umask(rustix::fs::Mode::empty());
+    let mut assembly = Assembly::new(luggage.names, plan.user_namespace);
+    let mut slave = None;
+    for (index, step) in plan.child.iter().enumerate() {
+        let span = tracing::debug_span!("step", %step).entered();
+        let result = match step {
+            Step::Netlink => hand_over_netlink(status.as_fd()),
+            Step::Execute => {
+                rustix::process::umask(umask);
+                Err(execute(plan, &luggage, status.as_fd(), slave.as_ref()))
+            }
+            _ => assembly.carry_out(step).and_then(|pty| match pty {
+                None => Ok(()),
+                Some(pty) => {
+                    slave = Some(pty.slave);
+                    send(status.as_fd(), Report::Terminal, pty.master.as_fd())
+                }
+            }),
+        };
+        drop(span);
+        if let Err(errno) = result {
+            let failed = Report::ChildFailed { step: index as u16, errno: errno.raw_os_error() };
+            let _ = status::report(status.as_fd(), failed, None);
+            break;
+        }
+    }
+    sys::exit_child(nsl_shared::exit::NSL_FAILED)
+}
+
+fn send(status: BorrowedFd<'_>, report: Report, descriptor: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    status::report(status, report, Some(descriptor)).map_err(|errno| Errno::from_raw_os_error(errno as i32))
+}
+
+/// A netlink socket belongs to the network namespace that it was opened in: this one makes the launcher's requests
+/// land inside. (Protocol 0 is `NETLINK_ROUTE`.)
+fn hand_over_netlink(status: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    send(status, Report::Netlink, socket.as_fd())
+}
+
+/// Puts the descriptors in their places and becomes nsl-init; comes back only with an error.
+fn execute(plan: &Plan, luggage: &Luggage<'_>, status: BorrowedFd<'_>, slave: Option<&OwnedFd>) -> Errno {
+    match place_descriptors(luggage, status, slave) {
+        Err(errno) => errno,
+        Ok(init) => {
+            if plan.user_namespace {
+                if let Err(errno) = raise_ambient_capabilities() {
+                    return errno;
+                }
+            }
+            sys::execute(init.as_fd(), c"nsl-init", boot::BOOT_OPTION)
+        }
+    }
+}
+
+/// Leaves open behind the exec: the standard streams, the boot message, the status socket.
+fn place_descriptors(
+    luggage: &Luggage<'_>,
+    status: BorrowedFd<'_>,
+    slave: Option<&OwnedFd>,
+) -> rustix::io::Result<OwnedFd> {
+    // First out of the way of the places: one of these may have the number of another's place.
+    const CLEAR: i32 = boot::STATUS_FD + 1;
+    let [init, boot, status] = [luggage.init.as_fd(), luggage.boot.as_fd(), status]
+        .map(|descriptor| rustix::io::fcntl_dupfd_cloexec(descriptor, CLEAR));
+    let (init, boot, status) = (init?, boot?, status?);
+    let slave = slave.map(|slave| rustix::io::fcntl_dupfd_cloexec(slave, CLEAR)).transpose()?;
+    let mut pipes = Vec::new();
+    for (number, stream) in luggage.streams.iter().enumerate() {
+        if let Stream::Pipe(end) = stream {
+            pipes.push((number as i32, rustix::io::fcntl_dupfd_cloexec(end, CLEAR)?));
+        }
+    }
+    for (number, end) in &pipes {
+        sys::place(end.as_fd(), *number)?;
+    }
+    for (number, stream) in luggage.streams.iter().enumerate() {
+        if let (Stream::Terminal, Some(slave)) = (stream, &slave) {
+            sys::place(slave.as_fd(), number as i32)?;
+        }
+    }
+    sys::close_on_exec_from(boot::BOOT_FD as u32)?;
+    sys::place(boot.as_fd(), boot::BOOT_FD)?;
+    sys::place(status.as_fd(), boot::STATUS_FD)?;
+    Ok(init)
+}
+
+/// In a user namespace an exec takes an ordinary user's capabilities away, unless they are ambient; the init needs
+/// them, and gives the command none.
+fn raise_ambient_capabilities() -> rustix::io::Result<()> {
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.inheritable = sets.permitted;
+    rustix::thread::set_capabilities(None, sets)?;
+    sets.permitted.iter().try_for_each(|one| rustix::thread::configure_capability_in_ambient_set(one, true))
+}
+
+/// How an init ended.
+pub enum Ended {
+    Exited(u8),
+    Killed(i32),
+}
+
+impl Init {
+    /// Readable when the init has ended.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Sends a signal; an init that has ended needs none.
+    pub fn signal(&self, number: i32) {
+        if let Some(signal) = Signal::from_named_raw(number) {
+            let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
+        }
+    }
+
+    /// Waits for the end and takes the status.
+    pub fn wait(&mut self) -> Result<Ended> {
+        let failed =
+            |errno: Errno| Error::os("wait for the sandbox", nix::errno::Errno::from_raw(errno.raw_os_error()));
+        loop {
+            match rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED) {
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(failed(errno)),
+                Ok(None) => return Err(failed(Errno::CHILD)),
+                Ok(Some(status)) => {
+                    self.ended = true;
+                    return Ok(match status.exit_status() {
+                        Some(code) => Ended::Exited(code as u8),
+                        None => Ended::Killed(status.terminating_signal().unwrap_or_default()),
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Init {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.signal(libc::SIGKILL);
+            let _ = self.wait();
+        }
+    }
+}

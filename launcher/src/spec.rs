@@ -1,0 +1,441 @@
+//! What to run, valid in itself and against this host: made from the command line, with fields that nobody can
+//! set wrong afterwards. Making it reads the host and changes nothing.
+
+use crate::cli::{NetworkKind, Run};
+use crate::error::{Error, Result};
+use crate::net::{self, Request, VethPlan};
+use nix::errno::Errno;
+use nsl_shared::boot::Credentials;
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::io::IsTerminal;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use tracing::warn;
+
+/// The longest name of a host (`HOST_NAME_MAX`).
+const HOSTNAME_MAX: usize = 64;
+/// The hostname inside, unless another is asked for.
+const HOSTNAME: &str = "nsl";
+
+/// What the command's root directory is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Root {
+    /// The host's own, copy-on-write.
+    Host,
+    /// A directory of the host.
+    Directory(PathBuf),
+    /// An empty file system in memory.
+    Empty,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Network {
+    Veth(VethPlan),
+    None,
+    Host,
+}
+
+/// A directory or file of the host that is to be seen inside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Volume {
+    pub source: PathBuf,
+    /// Absolute, inside the root.
+    pub target: PathBuf,
+    pub read_only: bool,
+}
+
+/// The directory that the command starts in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Workdir {
+    pub path: CString,
+    /// It must exist inside; else `/` will do.
+    pub required: bool,
+}
+
+/// Who runs nsl: with all privileges, or with those that a user namespace gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caller {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Caller {
+    fn current() -> Self {
+        Self { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
+    }
+
+    pub fn is_root(self) -> bool {
+        self.uid == 0
+    }
+}
+
+pub struct Spec {
+    caller: Caller,
+    root: Root,
+    network: Network,
+    volumes: Vec<Volume>,
+    hostname: String,
+    workdir: Workdir,
+    credentials: Option<Credentials>,
+    terminal: bool,
+    grace_ms: u32,
+    privileged: bool,
+    args: Vec<u8>,
+    env: Vec<u8>,
+    /// The command's first word, for messages.
+    name: OsString,
+}
+
+impl Spec {
+    /// Gives the words of the command line their meaning, or says what is wrong with them.
+    pub fn new(run: Run) -> Result<Self> {
+        Self::for_caller(run, Caller::current())
+    }
+
+    fn for_caller(run: Run, caller: Caller) -> Result<Self> {
+        let root = root(&run)?;
+        let network = network(&run, caller)?;
+        let volumes = run.volumes.iter().map(|text| volume(text)).collect::<Result<Vec<_>>>()?;
+        let workdir = workdir(run.workdir.as_deref(), &root, &volumes)?;
+        let hostname = run.hostname.as_deref().map_or_else(|| Ok(HOSTNAME.to_owned()), hostname)?;
+        let credentials = run.user.as_deref().map(|text| user(text, caller)).transpose()?;
+        let grace_ms = run
+            .stop_timeout
+            .checked_mul(1000)
+            .ok_or_else(|| Error::new("use --stop-timeout", format!("{} seconds are too many", run.stop_timeout)))?;
+        let terminal = !run.no_tty && (run.tty || std::io::stdin().is_terminal() && std::io::stdout().is_terminal());
+        if run.tty && !std::io::stdin().is_terminal() {
+            return Err(Error::new("use --tty", "stdin is no terminal").hint("leave --tty out"));
+        }
+        Ok(Self {
+            caller,
+            root,
+            network,
+            volumes,
+            hostname,
+            workdir,
+            credentials,
+            terminal,
+            grace_ms,
+            privileged: run.privileged,
+            env: environment(&run.env)?,
+            name: run.command[0].clone(),
+            args: strings(&run.command)?,
+        })
+    }
+
+    pub fn caller(&self) -> Caller {
+        self.caller
+    }
+
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    pub fn network(&self) -> Network {
+        self.network
+    }
+
+    pub fn volumes(&self) -> &[Volume] {
+        &self.volumes
+    }
+
+    pub fn hostname(&self) -> &str {
+        &self.hostname
+    }
+
+    pub fn workdir(&self) -> &Workdir {
+        &self.workdir
+    }
+
+    pub fn credentials(&self) -> Option<Credentials> {
+        self.credentials
+    }
+
+    pub fn terminal(&self) -> bool {
+        self.terminal
+    }
+
+    pub fn grace_ms(&self) -> u32 {
+        self.grace_ms
+    }
+
+    pub fn privileged(&self) -> bool {
+        self.privileged
+    }
+
+    /// The command and its arguments, each ended by a NUL.
+    pub fn args(&self) -> &[u8] {
+        &self.args
+    }
+
+    /// The command's environment, each entry ended by a NUL.
+    pub fn env(&self) -> &[u8] {
+        &self.env
+    }
+
+    /// The command's name, as it was given.
+    pub fn name(&self) -> &OsStr {
+        &self.name
+    }
+}
+
+fn root(run: &Run) -> Result<Root> {
+    let Some(directory) = &run.rootfs else {
+        return Ok(if run.empty { Root::Empty } else { Root::Host });
+    };
+    let step = || format!("use {} as the root", directory.display());
+    let path = std::fs::canonicalize(directory).map_err(|error| Error::io(step(), &error))?;
+    let metadata = std::fs::metadata(&path).map_err(|error| Error::io(step(), &error))?;
+    if !metadata.is_dir() {
+        return Err(Error::os(step(), Errno::ENOTDIR).hint("--rootfs takes an unpacked directory"));
+    }
+    if path == Path::new("/") {
+        return Err(Error::new(step(), "it is the host's own").hint("leave --rootfs out for a view of the host"));
+    }
+    if let Err(errno) = nix::unistd::access(&path, nix::unistd::AccessFlags::R_OK | nix::unistd::AccessFlags::X_OK) {
+        return Err(Error::os(step(), errno));
+    }
+    Ok(Root::Directory(path))
+}
+
+fn network(run: &Run, caller: Caller) -> Result<Network> {
+    let kind = run.network.unwrap_or_else(|| {
+        if caller.is_root() {
+            return NetworkKind::Veth;
+        }
+        warn!(
+            "no network inside but lo: a veth pair needs root (hint: --network host, or --network none to be silent)"
+        );
+        NetworkKind::None
+    });
+    if kind != NetworkKind::Veth && run.ip.is_some() {
+        return Err(Error::new("use --ip", "only --network veth has an address").hint("leave one of the two out"));
+    }
+    match kind {
+        NetworkKind::None => Ok(Network::None),
+        NetworkKind::Host => Ok(Network::Host),
+        NetworkKind::Veth if !caller.is_root() => {
+            Err(Error::os("make a veth pair", Errno::EPERM).hint("that needs root; --network none or host do not"))
+        }
+        NetworkKind::Veth => {
+            let ip = run.ip.as_deref().map(str::parse).transpose()?;
+            let gateway = match run.gateway.as_deref() {
+                None => None,
+                Some(text) => Some(text.parse().map_err(|_| {
+                    Error::new("use --gateway", format!("'{text}' is no IPv4 address")).hint("such as 192.168.1.1")
+                })?),
+            };
+            Ok(Network::Veth(net::plan(&Request { ip, gateway })?))
+        }
+    }
+}
+
+fn volume(text: &OsStr) -> Result<Volume> {
+    let step = || format!("use the volume {}", text.display());
+    let mut parts = text.as_bytes().split(|byte| *byte == b':');
+    let (Some(source), Some(target), mode, None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return Err(Error::new(step(), "it is not SRC:DST or SRC:DST:ro"));
+    };
+    let read_only = match mode {
+        None | Some(b"rw") => false,
+        Some(b"ro") => true,
+        Some(_) => return Err(Error::new(step(), "behind the second colon only ro or rw can stand")),
+    };
+    let target = PathBuf::from(OsStr::from_bytes(target));
+    if !target.is_absolute() || target.components().any(|part| part == std::path::Component::ParentDir) {
+        return Err(Error::new(step(), "its target is not an absolute path without '..'"));
+    }
+    if target == Path::new("/") {
+        return Err(Error::new(step(), "its target is the root itself").hint("use --rootfs for that"));
+    }
+    let source = std::fs::canonicalize(OsStr::from_bytes(source)).map_err(|error| Error::io(step(), &error))?;
+    Ok(Volume { source, target, read_only })
+}
+
+fn hostname(name: &OsStr) -> Result<String> {
+    let step = || format!("use the hostname {}", name.display());
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    match name.to_str() {
+        Some(text) if text.is_empty() || text.len() > HOSTNAME_MAX => {
+            Err(Error::new(step(), format!("it must have 1 to {HOSTNAME_MAX} characters")))
+        }
+        Some(text) if text.bytes().all(|byte| fits(&byte)) => Ok(text.to_owned()),
+        _ => Err(Error::new(step(), "only letters, digits, '-' and '.' can stand in it")),
+    }
+}
+
+fn user(text: &str, caller: Caller) -> Result<Credentials> {
+    let step = || format!("run as user {text}");
+    let id = |text: &str| text.parse::<u32>().ok().filter(|id| *id != u32::MAX);
+    let (uid, gid) = match text.split_once(':') {
+        Some((uid, gid)) => (id(uid), id(gid)),
+        None => (id(text), id(text)),
+    };
+    let (Some(uid), Some(gid)) = (uid, gid) else {
+        return Err(Error::new(step(), "it is not UID or UID:GID, in numbers"));
+    };
+    if !caller.is_root() && (uid, gid) != (caller.uid, caller.gid) {
+        return Err(Error::os(step(), Errno::EPERM).hint("without root only your own user exists inside"));
+    }
+    Ok(Credentials { uid, gid })
+}
+
+/// Without `-w` the caller's directory, which is `/` where it does not exist inside.
+fn workdir(asked: Option<&Path>, root: &Root, volumes: &[Volume]) -> Result<Workdir> {
+    let (path, required) = match asked {
+        Some(path) if !path.is_absolute() => {
+            let step = format!("use the working directory {}", path.display());
+            return Err(Error::new(step, "it is not an absolute path"));
+        }
+        Some(path) => (path.to_path_buf(), true),
+        None => {
+            let path = std::env::current_dir().map_err(|error| {
+                let error = Error::io("read the working directory", &error);
+                if error.errno() == Some(Errno::ENOENT) {
+                    error.hint("it was deleted: cd elsewhere, or use -w")
+                } else {
+                    error
+                }
+            })?;
+            if *root == Root::Host && !is_seen(&path, volumes) {
+                let shown = path.display();
+                warn!("{shown} is not seen inside, the command starts in / (hint: -v {shown}:{shown})");
+            }
+            (path, false)
+        }
+    };
+    Ok(Workdir {
+        path: CString::new(path.into_os_string().into_vec()).map_err(|_| nul("the working directory"))?,
+        required,
+    })
+}
+
+/// Is a directory of the host seen in the view of it? Other file systems are not, nor what nsl makes anew.
+fn is_seen(path: &Path, volumes: &[Volume]) -> bool {
+    let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    let is_new = ["/dev", "/proc", "/run", "/sys", "/tmp"].iter().any(|new| path.starts_with(new));
+    volumes.iter().any(|volume| path.starts_with(&volume.target)) || (!is_new && device(path) == device(Path::new("/")))
+}
+
+/// The caller's environment, changed by `-e`.
+fn environment(changes: &[OsString]) -> Result<Vec<u8>> {
+    let mut changed = BTreeMap::new();
+    for change in changes {
+        let step = || format!("set the environment variable {}", change.display());
+        let bytes = change.as_bytes();
+        match bytes.iter().position(|byte| *byte == b'=') {
+            Some(0) => return Err(Error::new(step(), "it has no name")),
+            Some(end) => changed.insert(&bytes[..end], Some(bytes)),
+            None if bytes.is_empty() => return Err(Error::new(step(), "it has no name")),
+            // Given by name alone it is the caller's, which is there already, or not at all.
+            None => changed.insert(bytes, None),
+        };
+    }
+    let mut out = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        if !changed.get(name.as_bytes()).is_some_and(Option::is_some) {
+            out.extend([name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
+        }
+    }
+    for entry in changed.into_values().flatten() {
+        out.extend([entry, b"\0"].concat());
+    }
+    Ok(out)
+}
+
+fn strings(words: &[OsString]) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(words.iter().map(|word| word.len() + 1).sum());
+    for word in words {
+        if word.as_bytes().contains(&0) {
+            return Err(nul("an argument"));
+        }
+        out.extend_from_slice(word.as_bytes());
+        out.push(0);
+    }
+    Ok(out)
+}
+
+fn nul(what: &str) -> Error {
+    Error::new(format!("use {what}"), "it holds a NUL byte")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+
+    const ROOT: Caller = Caller { uid: 0, gid: 0 };
+    const USER: Caller = Caller { uid: 1000, gid: 1000 };
+
+    fn spec_of(words: &[&str], caller: Caller) -> Result<Spec> {
+        let Command::Run(run) = Cli::parse_from(["nsl", "run"].iter().chain(words).chain(&["true"])).command;
+        Spec::for_caller(*run, caller)
+    }
+
+    fn refusal(words: &[&str], caller: Caller) -> String {
+        spec_of(words, caller).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn root_is_the_host_unless_another_is_asked_for() {
+        assert_eq!(*spec_of(&[], ROOT).unwrap().root(), Root::Host);
+        assert_eq!(*spec_of(&["--empty"], ROOT).unwrap().root(), Root::Empty);
+        assert_eq!(*spec_of(&["--rootfs", "/usr"], ROOT).unwrap().root(), Root::Directory("/usr".into()));
+    }
+
+    #[test]
+    fn a_rootfs_that_cannot_be_one_is_refused() {
+        assert!(refusal(&["--rootfs", "/nowhere"], ROOT).contains("No such file or directory"));
+        assert!(refusal(&["--rootfs", "/etc/passwd"], ROOT).contains("Not a directory"));
+        assert!(refusal(&["--rootfs", "/"], ROOT).contains("the host's own"));
+    }
+
+    #[test]
+    fn volumes_have_two_or_three_parts_and_an_absolute_target() {
+        let spec = spec_of(&["-v", "/usr:/x:ro", "-v", "/etc:/y"], ROOT).unwrap();
+        assert_eq!(spec.volumes()[0], Volume { source: "/usr".into(), target: "/x".into(), read_only: true });
+        assert!(!spec.volumes()[1].read_only);
+        for bad in ["/usr", "/usr:", "/usr:x", "/usr:/", "/usr:/a/../b", "/usr:/x:rx", "/usr:/x:ro:y", "/nowhere:/x"] {
+            assert!(!refusal(&["-v", bad], ROOT).is_empty(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn network_is_veth_for_root_and_none_for_others() {
+        assert_eq!(spec_of(&[], ROOT).unwrap().network(), Network::Veth(VethPlan::Pool));
+        assert_eq!(spec_of(&[], USER).unwrap().network(), Network::None);
+        assert!(refusal(&["--network", "veth"], USER).contains("needs root"));
+        assert!(refusal(&["--network", "none", "--ip", "10.0.0.2/24"], ROOT).contains("--ip"));
+    }
+
+    #[test]
+    fn environment_is_the_callers_with_changes() {
+        let spec = spec_of(&["-e", "A=1", "-e", "A=2", "-e", "HOME=/x", "-e", "EMPTY="], ROOT).unwrap();
+        let entries: Vec<_> = spec.env().split(|byte| *byte == 0).collect();
+        let count = |entry: &[u8]| entries.iter().filter(|known| **known == entry).count();
+        assert_eq!((count(b"A=2"), count(b"A=1"), count(b"HOME=/x"), count(b"EMPTY=")), (1, 0, 1, 1));
+        assert_eq!(entries.iter().filter(|entry| entry.starts_with(b"HOME=")).count(), 1);
+        assert!(refusal(&["-e", "=x"], ROOT).contains("no name"));
+    }
+
+    #[test]
+    fn users_are_numbers_and_need_root() {
+        assert_eq!(spec_of(&["-u", "5"], ROOT).unwrap().credentials(), Some(Credentials { uid: 5, gid: 5 }));
+        assert_eq!(spec_of(&["-u", "5:6"], ROOT).unwrap().credentials(), Some(Credentials { uid: 5, gid: 6 }));
+        assert!(!refusal(&["-u", "me"], ROOT).is_empty());
+        assert!(!refusal(&["-u", "4294967295"], ROOT).is_empty());
+        assert!(refusal(&["-u", "5"], USER).contains("without root"));
+    }
+
+    #[test]
+    fn hostnames_are_checked() {
+        assert_eq!(spec_of(&["--hostname", "web-1.local"], ROOT).unwrap().hostname(), "web-1.local");
+        for bad in ["", "a b", "a/b", &"x".repeat(65)] {
+            assert!(!refusal(&["--hostname", bad], ROOT).is_empty(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The status socket: packets between nsl and its child, later the init. The words are those of `nsl_shared::boot`.
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+};
+use nsl_shared::boot::{GO, Report};
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// The two ends: the launcher's, the child's.
+pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// What came over the socket.
+pub enum Received {
+    Report(Report, Option<OwnedFd>),
+    /// Nobody holds the other end any more.
+    End,
+}
+
+/// Takes the next report; waits for it unless `flags` say otherwise.
+pub fn receive(socket: BorrowedFd<'_>, flags: MsgFlags) -> Result<Received, Errno> {
+    let mut bytes = [0; Report::SIZE];
+    let mut control = cmsg_space!(RawFd);
+    let (length, descriptor) = loop {
+        let mut buffers = [IoSliceMut::new(&mut bytes)];
+        let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
+        match recvmsg::<()>(socket.as_raw_fd(), &mut buffers, Some(&mut control), flags) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::ECONNRESET) => return Ok(Received::End),
+            Err(error) => return Err(error),
+            Ok(message) => break (message.bytes, message.cmsgs().ok().and_then(descriptor_in)),
+        }
+    };
+    if length == 0 {
+        return Ok(Received::End);
+    }
+    let report = Report::decode(&bytes[..length]).ok_or(Errno::EBADMSG)?;
+    Ok(Received::Report(report, descriptor))
+}
+
+fn descriptor_in(messages: impl Iterator<Item = ControlMessageOwned>) -> Option<OwnedFd> {
+    let number = messages.into_iter().find_map(|message| match message {
+        ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
+        _ => None,
+    })?;
+    Some(crate::sys::own(number))
+}
+
+/// Sends a report, with a descriptor if it carries one.
+pub fn report(socket: BorrowedFd<'_>, report: Report, descriptor: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+    let number = descriptor.map(|descriptor| [descriptor.as_raw_fd()]);
+    let rights = number.as_ref().map(|number| ControlMessage::ScmRights(number));
+    let bytes = report.encode();
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&bytes)], rights.as_slice(), MsgFlags::MSG_NOSIGNAL, None)
+        .map(drop)
+}
+
+/// Lets the init start the command. An init that is gone has reported why.
+pub fn go(socket: BorrowedFd<'_>) {
+    let _ = nix::sys::socket::send(socket.as_raw_fd(), &GO, MsgFlags::MSG_NOSIGNAL);
+}

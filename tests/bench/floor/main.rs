@@ -1,0 +1,122 @@
+//! The floor: the kernel calls that a start of `nsl run` cannot do without, and nothing else.
+//!
+//! `floor none|veth -- COMMAND…` makes the sandbox, without a network or with a veth pair; `floor pid -- COMMAND…`
+//! runs a command as PID 1 of a new PID namespace and is the starter of every init that is compared; `floor world`
+//! prepares the bench's own network namespace. Built static by the bench; no option, no check, no cleaning up.
+
+#![no_main]
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod net;
+mod sys;
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+/// What the child needs to know.
+struct Job {
+    command: *const *const c_char,
+    /// With a network: what the child waits for until the veth pair is there.
+    gate: Option<c_int>,
+    /// Sets this start's names and addresses apart from those of others.
+    slot: u32,
+}
+
+/// # Safety
+/// The C runtime calls it, with the arguments that the kernel laid down.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
+    // SAFETY: the kernel's array has `count` terminated strings and a null pointer after them.
+    let mode = if count > 1 { unsafe { CStr::from_ptr(*arguments.add(1)) } } else { c"" };
+    // SAFETY: as above; only used below when there is a fourth.
+    let command = unsafe { arguments.add(3.min(count as usize)) };
+    let slot = std::process::id();
+    match mode.to_bytes() {
+        b"none" if count > 3 => sandbox(&Job { command, gate: None, slot }),
+        b"veth" if count > 3 => sandbox(&Job { command, gate: Some(sys::gate()), slot }),
+        b"pid" if count > 3 => sys::wait(sys::spawn(sys::NEW_PID, pid_one, &Job { command, gate: None, slot })),
+        b"world" => {
+            net::world();
+            0
+        }
+        _ => {
+            eprintln!("usage: floor none|veth|pid -- COMMAND [ARG]… | floor world");
+            125
+        }
+    }
+}
+
+fn sandbox(job: &Job) -> c_int {
+    let all = sys::NEW_MOUNT | sys::NEW_CGROUP | sys::NEW_UTS | sys::NEW_IPC | sys::NEW_PID | sys::NEW_NET;
+    let pid = sys::spawn(all, inside, job);
+    if let Some(gate) = job.gate {
+        net::host_side(job.slot, pid);
+        sys::open_gate(gate);
+    }
+    sys::wait(pid)
+}
+
+extern "C" fn inside(job: *mut c_void) -> c_int {
+    // SAFETY: `sandbox` passes a `Job`, and this process has a copy of it.
+    let job = unsafe { &*job.cast::<Job>() };
+    sys::die_with_parent();
+    sys::hostname(c"floor");
+    root();
+    match job.gate {
+        Some(gate) => {
+            sys::pass_gate(gate);
+            net::inner_side(job.slot);
+        }
+        None => net::lo_up(),
+    }
+    sys::exit(sys::wait(sys::spawn(sys::BORROW_UNTIL_EXEC, command, job)))
+}
+
+/// The host's `/` under an overlay whose writes stay in memory, with its own /dev, /proc, /sys, /run and /tmp.
+fn root() {
+    let (careful, silent) = (sys::NO_SUID | sys::NO_DEV, sys::NO_SUID | sys::NO_EXEC);
+    sys::clear_umask();
+    sys::attach(c"none", c"/", sys::PRIVATE_TREE, c"");
+    sys::attach(c"tmpfs", c"/tmp", careful, c"");
+    sys::directory(c"/tmp/upper");
+    sys::directory(c"/tmp/work");
+    sys::directory(c"/tmp/root");
+    sys::attach(c"overlay", c"/tmp/root", 0, c"lowerdir=/,upperdir=/tmp/upper,workdir=/tmp/work");
+    sys::change_directory(c"/tmp/root");
+
+    sys::attach(c"tmpfs", c"dev", silent, c"mode=755");
+    for (path, major, minor) in [
+        (c"dev/null", 1, 3),
+        (c"dev/zero", 1, 5),
+        (c"dev/full", 1, 7),
+        (c"dev/random", 1, 8),
+        (c"dev/urandom", 1, 9),
+        (c"dev/tty", 5, 0),
+    ] {
+        sys::device(path, major, minor);
+    }
+    sys::link(c"dev/fd", c"/proc/self/fd");
+    sys::link(c"dev/stdin", c"/proc/self/fd/0");
+    sys::link(c"dev/stdout", c"/proc/self/fd/1");
+    sys::link(c"dev/stderr", c"/proc/self/fd/2");
+    sys::link(c"dev/ptmx", c"pts/ptmx");
+    sys::directory(c"dev/pts");
+    sys::directory(c"dev/shm");
+    sys::attach(c"devpts", c"dev/pts", silent, c"newinstance,ptmxmode=0666,mode=620");
+    sys::attach(c"tmpfs", c"dev/shm", careful, c"");
+
+    sys::attach(c"sysfs", c"sys", sys::READ_ONLY | careful | silent, c"");
+    sys::attach(c"proc", c"proc", careful | silent, c"");
+    sys::attach(c"tmpfs", c"run", careful, c"mode=755");
+    sys::attach(c"tmpfs", c"tmp", careful, c"");
+    sys::enter_root();
+}
+
+extern "C" fn pid_one(job: *mut c_void) -> c_int {
+    sys::die_with_parent();
+    command(job)
+}
+
+extern "C" fn command(job: *mut c_void) -> c_int {
+    // SAFETY: the callers pass a `Job`; `main` has checked that its command has at least one word.
+    unsafe { sys::exec((*job.cast::<Job>()).command) }
+}

@@ -1,0 +1,112 @@
+//! `make bench`: how fast nsl starts and how little its init takes, beside its peers and beside what the kernel needs.
+//!
+//! How to read the figures:
+//! - A time is wall time from starting a program to having its status, and includes what the harness costs: the line
+//!   "bare `true`" shows how much. All contenders of a group run in turn, in a new random order each round, with a
+//!   short pause before each; a figure is the median of all rounds, the spread its 10th and 90th percentile. Compare
+//!   ratios, not milliseconds, between machines and days: both sides of a ratio come from the same rounds.
+//! - The command is one static program that exits at once (true.rs), the same file everywhere.
+//! - The floor (floor/) makes the calls that such a start cannot do without: six namespaces, an overlay of `/`,
+//!   /dev, /dev/pts, /dev/shm, /proc, /sys, /run, /tmp, pivot_root, lo, and with a network a veth pair, one IPv4
+//!   address a side and a default route. It has no init, no NAT, no IPv6, no security step and no check, so 1.0 cannot
+//!   be reached. A remark below the table says which mounts of nsl's it does not make.
+//! - bwrap makes a user namespace on top (`--unshare-all`) and no network but lo; unshare makes namespaces and /proc.
+//! - Row 4 is what an init adds to running `true` as PID 1 without one: the median of the differences within a round.
+//! - Row 5 is read while the init waits for `sleep`. RSS counts pages shared with the page cache, private memory does
+//!   not. The files of tini and dumb-init need a libc besides.
+//! - A contender counts only if it proved before that it ran a command in namespaces of its own and handed on its exit
+//!   status, and if every run ended with 0. Else it is "failed", or "not installed", and has no figure.
+//!
+//! Everything runs in mount and network namespaces of the bench's own: the machine's links, firewall, routes and
+//! sysctls stay as they are. `NSL` and `NSL_INIT` name other binaries to measure. Exit code: 1 if one of nsl's own
+//! contenders failed; a missed goal is reported and is no failure.
+
+mod host;
+mod inits;
+mod json;
+mod measure;
+mod memory;
+mod plot;
+mod programs;
+mod proof;
+mod report;
+mod starts;
+mod world;
+
+use clap::Parser;
+use programs::Programs;
+use report::Report;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Errors end the bench and are only printed: their text is all that matters.
+type Result<T> = std::result::Result<T, String>;
+
+#[derive(Parser)]
+#[command(about = "Measure nsl and nsl-init against their peers and against the kernel's own cost")]
+struct Cli {
+    /// 30 rounds in place of 200
+    #[arg(long)]
+    quick: bool,
+    /// Rounds of each group
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Where the figures go [default: target/bench/bench.json]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where the plot goes [default: target/bench/bench.svg]
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Only this row of the table, 1 to 5 (repeatable)
+    #[arg(long, value_name = "ROW", value_parser = clap::value_parser!(u8).range(1..=5))]
+    only: Vec<u8>,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all of nsl's own contenders could be measured.
+fn run(cli: Cli) -> Result<bool> {
+    let rounds = cli.rounds.unwrap_or(if cli.quick { 30 } else { 200 }) as usize;
+    // Relative to where the caller stands: read before anything changes directory.
+    let here = std::env::current_dir().map_err(|error| format!("cannot find the working directory: {error}"))?;
+    let programs = Programs::prepare()?;
+    world::enter(&programs.floor)?;
+
+    let mut report = Report::new(host::describe(rounds));
+    let wanted = |rows: &[u8]| cli.only.is_empty() || rows.iter().any(|row| cli.only.contains(row));
+    if wanted(&[1, 2, 3]) {
+        starts::run(&programs, rounds, &mut report)?;
+    }
+    if wanted(&[4]) {
+        inits::run(&programs, rounds, &mut report)?;
+    }
+    if wanted(&[5]) {
+        memory::run(&programs, &mut report);
+    }
+    report.keep(&cli.only);
+
+    print!("{report}");
+    let json = cli.json.map_or_else(|| programs.folder.join("bench.json"), |file| here.join(file));
+    let svg = cli.svg.map_or_else(|| programs.folder.join("bench.svg"), |file| here.join(file));
+    write(&json, &json::render(&report))?;
+    write(&svg, &plot::render(&report))?;
+    Ok(!report.ours_failed())
+}
+
+fn write(file: &std::path::Path, text: &str) -> Result<()> {
+    std::fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+    println!("{}", file.display());
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Row 5: the size of each init's file, and its memory while it waits for `sleep`.
+
+use crate::Result;
+use crate::inits::PEERS;
+use crate::measure::Outcome;
+use crate::programs::{Programs, installed};
+use crate::report::{Goal, Line, Report, Side, Unit};
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Starts of each init: its pages may differ from one to the next.
+const STARTS: usize = 5;
+const PATIENCE: Duration = Duration::from_secs(5);
+const FILE: &str = "Init: file, KiB";
+const RSS: &str = "Init: resident memory, kB";
+const PRIVATE: &str = "Init: private memory, kB";
+
+/// Of one init, in KiB: each an `Outcome`, as the program may be missing or fail.
+struct Sizes {
+    file: Outcome,
+    rss: Outcome,
+    private: Outcome,
+}
+
+pub fn run(programs: &Programs, report: &mut Report) {
+    let mut all = Vec::new();
+    for name in PEERS {
+        all.push((name, installed(name).map(|init| sizes(&programs.floor, &init)), Side::Peer));
+    }
+    all.push(("nsl-init", Some(sizes(&programs.floor, &programs.init)), Side::Ours));
+    let goals = [(FILE, 32.0), (RSS, 40.0), (PRIVATE, 16.0)];
+    for (place, (panel, limit)) in goals.into_iter().enumerate() {
+        for (name, sizes, side) in &all {
+            let outcome = sizes
+                .as_ref()
+                .map_or(Outcome::NotInstalled, |sizes| [&sizes.file, &sizes.rss, &sizes.private][place].clone());
+            let what = format!("{name}: {}", ["file", "RSS", "private memory"][place]);
+            let line = Line::new(5, what, outcome, *side).unit(Unit::Kibibytes).panel(panel);
+            report.add(if *side == Side::Ours { line.goal(Goal::Value(limit)) } else { line });
+        }
+    }
+}
+
+fn sizes(floor: &Path, init: &Path) -> Sizes {
+    let kibibytes = |bytes: u64| f64::from(u32::try_from(bytes).unwrap_or(u32::MAX)) / 1024.0;
+    let file = fs::metadata(init).map(|data| vec![kibibytes(data.len())]).map_err(|error| error.to_string());
+    let memory: Result<Vec<_>> = (0..STARTS).map(|_| memory_of(floor, init)).collect();
+    let (rss, private) = match memory {
+        Ok(pairs) => (Ok(pairs.iter().map(|pair| pair.0).collect()), Ok(pairs.iter().map(|pair| pair.1).collect())),
+        Err(error) => (Err(error.clone()), Err(error)),
+    };
+    Sizes { file: file.into(), rss: rss.into(), private: private.into() }
+}
+
+/// RSS and private memory of an init that waits. When the floor that started it is killed, the kernel kills the rest.
+fn memory_of(floor: &Path, init: &Path) -> Result<(f64, f64)> {
+    let mut start = Command::new(floor);
+    start.args(["pid", "--"]).arg(init).args(["--", "/bin/sleep", "1000"]).env_clear().stdin(Stdio::null());
+    let mut starter = start.spawn().map_err(|error| format!("cannot start: {error}"))?;
+    let read = wait_until_idle(&mut starter).and_then(|pid| {
+        let rollup = format!("/proc/{pid}/smaps_rollup");
+        let text = fs::read_to_string(&rollup).map_err(|error| format!("cannot read {rollup}: {error}"))?;
+        Ok((field(&text, "Rss")?, field(&text, "Private_Clean")? + field(&text, "Private_Dirty")?))
+    });
+    let _ = starter.kill();
+    let _ = starter.wait();
+    read
+}
+
+fn field(rollup: &str, name: &str) -> Result<f64> {
+    let value = rollup.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = value.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok());
+    number.ok_or_else(|| format!("smaps_rollup has no {name}"))
+}
+
+/// The PID of the init, once its child is `sleep` and both sleep.
+fn wait_until_idle(starter: &mut Child) -> Result<u32> {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        if let Ok(Some(status)) = starter.try_wait() {
+            return Err(format!("ended with {status} where it had to wait"));
+        }
+        if let Some(init) = child_of(starter.id())
+            && let Some(command) = child_of(init)
+            && let (Some(init_state), Some(command_state)) = (state(init), state(command))
+            && init_state.1 == 'S'
+            && command_state == ("sleep".to_owned(), 'S')
+        {
+            return Ok(init);
+        }
+        sleep(Duration::from_millis(2));
+    }
+    Err(format!("no init that waits for its command within {} s", PATIENCE.as_secs()))
+}
+
+fn child_of(pid: u32) -> Option<u32> {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?.split_whitespace().next()?.parse().ok()
+}
+
+/// Name and state of a process, from `/proc/PID/stat`.
+fn state(pid: u32) -> Option<(String, char)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (head, tail) = stat.rsplit_once(") ")?;
+    Some((head.split_once('(')?.1.to_owned(), tail.chars().next()?))
+}
