@@ -50,8 +50,13 @@ impl Supervisor {
         let code = self.serve();
         // Reaped: its number may come again as another process's.
         self.command = 0;
-        self.report(Report::Exited { code });
-        self.end_rest();
+        // With nothing left, which is the rule, no time is spent on telling of the rest.
+        if !matches!(self.reap(), Reaped::All) {
+            self.report(Report::Exited { code });
+            if rustix::process::getpid().is_init() {
+                self.end_rest();
+            }
+        }
         code
     }
 
@@ -114,11 +119,8 @@ impl Supervisor {
         }
     }
 
-    /// Ends in order what the command left behind: SIGTERM, the grace time, SIGKILL. With nothing left, no waiting.
+    /// Ends in order what the command left behind: SIGTERM, the grace time, SIGKILL.
     fn end_rest(&mut self) {
-        if matches!(self.reap(), Reaped::All) || !rustix::process::getpid().is_init() {
-            return;
-        }
         let _ = sys::kill(-1, Signal::TERM);
         let _ = sys::kill(-1, Signal::CONT);
         let deadline = now() + Duration::from_millis(u64::from(self.grace_ms));

@@ -19,6 +19,8 @@ pub enum Command {
 }
 
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one option of the command line")]
+#[expect(clippy::struct_field_names, reason = "the option is called so")]
 #[command(after_help = "\
 Without --rootfs or --empty the command sees the host's own files and may change them as it likes: what it
 writes stays in memory and is gone at the end.

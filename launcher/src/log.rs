@@ -5,7 +5,7 @@ use std::fmt;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{FmtSpan, FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, fmt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 /// Tells what is at `level` or above it; the rest costs a comparison.
 pub fn start(level: LogLevel) {
@@ -38,7 +38,7 @@ where
             Level::TRACE => "nsl: trace: ",
         })?;
         if *event.metadata().level() >= Level::DEBUG {
-            for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+            for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
                 let fields = span.extensions();
                 let fields = fields.get::<tracing_subscriber::fmt::FormattedFields<N>>();
                 match fields.filter(|fields| !fields.is_empty()) {

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     };
     let Command::Run(arguments) = cli.command;
     log::start(arguments.log_level);
-    match run::run(*arguments) {
+    match run::run(&arguments) {
         Ok(code) => code.into(),
         Err(error) => fail(&error),
     }

@@ -4,7 +4,7 @@ use crate::cli;
 use crate::error::{Error, Result};
 use crate::hints;
 use crate::image;
-use crate::net::{self, Veth, names};
+use crate::net::{self, names};
 use crate::plan::{HostEntry, Plan};
 use crate::root::Names;
 use crate::signals::{Blocked, Signals, stop_self};
@@ -21,7 +21,7 @@ use nsl_shared::exit;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use tracing::{debug, debug_span, warn};
+use tracing::{debug, debug_span};
 
 /// The capabilities of root inside, unless it is privileged: of what OCI runtimes give, all but making devices and
 /// writing to the audit log. Bit n for capability n (`capabilities(7)`).
@@ -42,11 +42,10 @@ const CAPABILITIES: u64 = 1 << 0 // CHOWN
 const PAUSE: u8 = 100;
 
 /// Runs the command; returns its exit code.
-pub fn run(run: cli::Run) -> Result<u8> {
-    let dry_run = run.dry_run;
+pub fn run(run: &cli::Run) -> Result<u8> {
     let spec = Spec::new(run)?;
     let plan = Plan::new(&spec, host_entries);
-    if dry_run {
+    if run.dry_run {
         return show(&plan);
     }
     if let Network::Veth(veth) = &plan.network {
@@ -64,10 +63,10 @@ pub fn run(run: cli::Run) -> Result<u8> {
 
     let init = spawn::spawn(&plan, Luggage { init, boot, names: &names, streams })?;
     let signals = blocked.catch()?;
-    let mut sandbox = Sandbox { spec, plan, init, signals, terminal: None, relays, veth: None, hung_up: false };
-    let result = sandbox.run();
-    sandbox.undo();
-    result
+    let mut sandbox = Sandbox { spec, plan, init, signals, terminal: None, relays, hung_up: false };
+    // Whatever comes of it: dropping the sandbox restores the terminal and kills an init that has not ended, and with
+    // that goes all the rest.
+    sandbox.run()
 }
 
 fn show(plan: &Plan) -> Result<u8> {
@@ -144,7 +143,6 @@ struct Sandbox {
     signals: Signals,
     terminal: Option<Terminal>,
     relays: Vec<Relay>,
-    veth: Option<Veth>,
     /// The status socket has nothing more to say.
     hung_up: bool,
 }
@@ -153,7 +151,8 @@ impl Sandbox {
     fn run(&mut self) -> Result<u8> {
         if let Network::Veth(veth) = self.plan.network {
             let socket = self.expect(Report::Netlink)?;
-            self.veth = Some(net::create(&veth, self.init.pid, socket)?);
+            let addresses = net::create(&veth, self.init.pid, socket)?;
+            debug!(%addresses, "the network stands");
         }
         if self.spec.terminal() {
             let master = self.expect(Report::Terminal)?;
@@ -303,16 +302,5 @@ impl Sandbox {
             terminal.copy_size();
         }
         self.init.signal(libc::SIGCONT);
-    }
-
-    /// Whatever came of it: nothing of the sandbox stays. A failure here is told, and the status stays the command's.
-    fn undo(mut self) {
-        drop(self.terminal.take());
-        drop(self.init);
-        if let Some(veth) = self.veth.take() {
-            if let Err(error) = veth.remove() {
-                warn!("{error}");
-            }
-        }
     }
 }

@@ -56,13 +56,13 @@ pub fn spawn(plan: &Plan, luggage: Luggage<'_>) -> Result<Init> {
         Side::Parent { pid, pidfd } => Ok(Init { pid, pidfd, status, ended: false }),
         Side::Child => {
             drop(status);
-            child(plan, luggage, &inside)
+            child(plan, &luggage, &inside)
         }
     }
 }
 
 /// Runs the steps; the first that fails is reported, and ends the child.
-fn child(plan: &Plan, luggage: Luggage<'_>, status: &OwnedFd) -> ! {
+fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
     // From here on the child ends when nsl does; until it has ended, nothing of it is seen from outside.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     // Modes are given exactly; the command gets the caller's mask back.
@@ -75,7 +75,7 @@ fn child(plan: &Plan, luggage: Luggage<'_>, status: &OwnedFd) -> ! {
             Step::Netlink => hand_over_netlink(status.as_fd()),
             Step::Execute => {
                 rustix::process::umask(umask);
-                Err(execute(plan, &luggage, status.as_fd(), slave.as_ref()))
+                Err(execute(plan, luggage, status.as_fd(), slave.as_ref()))
             }
             _ => assembly.carry_out(step).and_then(|pty| match pty {
                 None => Ok(()),
@@ -112,10 +112,10 @@ fn execute(plan: &Plan, luggage: &Luggage<'_>, status: BorrowedFd<'_>, slave: Op
     match place_descriptors(luggage, status, slave) {
         Err(errno) => errno,
         Ok(init) => {
-            if plan.user_namespace {
-                if let Err(errno) = raise_ambient_capabilities() {
-                    return errno;
-                }
+            if plan.user_namespace
+                && let Err(errno) = raise_ambient_capabilities()
+            {
+                return errno;
             }
             sys::execute(init.as_fd(), c"nsl-init", boot::BOOT_OPTION)
         }

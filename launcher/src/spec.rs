@@ -90,13 +90,13 @@ pub struct Spec {
 
 impl Spec {
     /// Gives the words of the command line their meaning, or says what is wrong with them.
-    pub fn new(run: Run) -> Result<Self> {
+    pub fn new(run: &Run) -> Result<Self> {
         Self::for_caller(run, Caller::current())
     }
 
-    fn for_caller(run: Run, caller: Caller) -> Result<Self> {
-        let root = root(&run)?;
-        let network = network(&run, caller)?;
+    fn for_caller(run: &Run, caller: Caller) -> Result<Self> {
+        let root = root(run)?;
+        let network = network(run, caller)?;
         let volumes = run.volumes.iter().map(|text| volume(text)).collect::<Result<Vec<_>>>()?;
         let workdir = workdir(run.workdir.as_deref(), &root, &volumes)?;
         let hostname = run.hostname.as_deref().map_or_else(|| Ok(HOSTNAME.to_owned()), hostname)?;
@@ -322,25 +322,25 @@ fn is_seen(path: &Path, volumes: &[Volume]) -> bool {
 
 /// The caller's environment, changed by `-e`.
 fn environment(changes: &[OsString]) -> Result<Vec<u8>> {
-    let mut changed = BTreeMap::new();
+    let mut own = BTreeMap::new();
     for change in changes {
         let step = || format!("set the environment variable {}", change.display());
         let bytes = change.as_bytes();
         match bytes.iter().position(|byte| *byte == b'=') {
             Some(0) => return Err(Error::new(step(), "it has no name")),
-            Some(end) => changed.insert(&bytes[..end], Some(bytes)),
+            Some(end) => own.insert(&bytes[..end], Some(bytes)),
             None if bytes.is_empty() => return Err(Error::new(step(), "it has no name")),
             // Given by name alone it is the caller's, which is there already, or not at all.
-            None => changed.insert(bytes, None),
+            None => own.insert(bytes, None),
         };
     }
     let mut out = Vec::new();
     for (name, value) in std::env::vars_os() {
-        if !changed.get(name.as_bytes()).is_some_and(Option::is_some) {
+        if !own.get(name.as_bytes()).is_some_and(Option::is_some) {
             out.extend([name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
         }
     }
-    for entry in changed.into_values().flatten() {
+    for entry in own.into_values().flatten() {
         out.extend([entry, b"\0"].concat());
     }
     Ok(out)
@@ -373,7 +373,7 @@ mod tests {
 
     fn spec_of(words: &[&str], caller: Caller) -> Result<Spec> {
         let Command::Run(run) = Cli::parse_from(["nsl", "run"].iter().chain(words).chain(&["true"])).command;
-        Spec::for_caller(*run, caller)
+        Spec::for_caller(&run, caller)
     }
 
     fn refusal(words: &[&str], caller: Caller) -> String {

@@ -18,7 +18,7 @@ pub enum Side {
 /// ever release a lock. Checked in builds with debug assertions.
 pub fn clone3(flags: u64) -> Result<Side, Errno> {
     debug_assert_eq!(
-        procfs::process::Process::myself().and_then(|me| me.stat()).map(|stat| stat.num_threads).unwrap_or(1),
+        procfs::process::Process::myself().and_then(|me| me.stat()).map_or(1, |stat| stat.num_threads),
         1,
         "clone3 with other threads alive"
     );

@@ -115,6 +115,7 @@ pub fn plain_streams() -> Result<([Stream; 3], Vec<Relay>), Errno> {
     Ok((streams, relays))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn io(error: std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }

@@ -103,7 +103,7 @@ impl<'a> Strings<'a> {
     /// The `NUL`-ended strings that `bytes` consists of.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
         match bytes {
-            [] | [.., 0] => Ok(Self { count: bytes.iter().filter(|byte| **byte == 0).count(), bytes }),
+            [] | [.., 0] => Ok(Self { count: bytes.split_inclusive(|byte| *byte == 0).count(), bytes }),
             _ => Err(Malformed("strings without an end")),
         }
     }

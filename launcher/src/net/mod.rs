@@ -27,51 +27,23 @@ pub fn check(plan: &VethPlan) -> Result<()> {
     }
 }
 
-/// A veth pair that exists.
-#[derive(Debug)]
-pub struct Veth {
-    pair: pair::Pair,
-}
-
 /// Makes the pair and opens the way out. `pid` is a process in the new network namespace, `inside` a
 /// `NETLINK_ROUTE` socket that was opened there.
 ///
+/// Nothing is undone if this fails, nor at the end: the kernel drops the pair with the namespace, some 40 ms after
+/// its last process. Removing it by hand would keep the caller waiting for as long.
+///
 /// The calling process should have one thread: the runtime lives in it, and is gone on return.
-pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd) -> Result<Veth> {
+pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd) -> Result<Addresses> {
     let _span = tracing::debug_span!("create_network", %plan).entered();
     let pair = rtnl::run(async {
         let (host, inside) = (rtnl::connect()?, rtnl::connect_over(inside));
         let pair = pair::make(&host, plan, pid).await?;
         // They keep sandboxes apart, so they must stand before a packet can come out of this one.
         nat::ensure();
-        if let Err(error) = pair::configure(&host, &inside, &pair).await {
-            // The first failure is the one to tell; the kernel drops the pair with the namespace in any case.
-            let _ = pair::remove(&host, &pair).await;
-            return Err(error);
-        }
+        pair::configure(&host, &inside, &pair).await?;
         Ok(pair)
     })?;
     forward::ensure();
-    tracing::debug!(name = pair.name, addresses = %pair.addresses, "the network stands");
-    Ok(Veth { pair })
-}
-
-impl Veth {
-    /// The name of the end on the host.
-    pub fn host_name(&self) -> &str {
-        &self.pair.name
-    }
-
-    pub fn addresses(&self) -> &Addresses {
-        &self.pair.addresses
-    }
-
-    /// Removes the pair and returns when it is gone; fine if it is gone already.
-    ///
-    /// Costs several milliseconds, in which the kernel waits for its own readers. Without it, the kernel drops the
-    /// pair some time after the sandbox's namespace has ended.
-    pub fn remove(self) -> Result<()> {
-        let _span = tracing::debug_span!("remove_network", name = self.pair.name).entered();
-        rtnl::run(async { pair::remove(&rtnl::connect()?, &self.pair).await })
-    }
+    Ok(pair.addresses)
 }

@@ -1,6 +1,6 @@
-//! Words of nf_tables' netlink protocol: messages, transactions, rules. What nsl's rules are stands in nat.rs.
+//! Words of `nf_tables`' netlink protocol: messages, transactions, rules. What nsl's rules are stands in nat.rs.
 //!
-//! Source: include/uapi/linux/netfilter/nf_tables.h; nft(8) prints what `nft --debug=netlink` sends.
+//! Source: `include/uapi/linux/netfilter/nf_tables.h`; nft(8) prints what `nft --debug=netlink` sends.
 
 use super::socket::{MESSAGE_MAX, open};
 use netlink_packet_netfilter::nftables::{
@@ -10,9 +10,9 @@ use netlink_packet_netfilter::nftables::{
 use netlink_packet_netfilter::none::ControlMessage;
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rustix::buffer::spare_capacity;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
 pub(super) type Message = NetlinkMessage<NetfilterMessage>;
@@ -67,10 +67,10 @@ pub(super) fn ask(socket: &OwnedFd, messages: &mut [Message]) -> io::Result<Vec<
     send(socket, &request, SendFlags::empty())?;
     let mut answer = Vec::new();
     loop {
-        let mut space = [MaybeUninit::uninit(); MESSAGE_MAX];
-        match recv(socket, &mut space, RecvFlags::DONTWAIT) {
-            Ok(((filled, _), _)) => {
-                let mut bytes = &*filled;
+        let mut space = Vec::with_capacity(MESSAGE_MAX);
+        match recv(socket, spare_capacity(&mut space), RecvFlags::DONTWAIT) {
+            Ok(_) => {
+                let mut bytes = space.as_slice();
                 while !bytes.is_empty() {
                     let message = Message::deserialize(bytes).map_err(io::Error::other)?;
                     if let NetlinkPayload::Error(error) = &message.payload

@@ -30,7 +30,7 @@ const UP_WAIT: Duration = Duration::from_millis(200);
 pub(super) struct Pair {
     pub(super) name: String,
     /// The kernel gives an index once only, unlike a name.
-    pub(super) index: u32,
+    index: u32,
     pub(super) addresses: Addresses,
     /// The index of eth0, in its namespace.
     peer: u32,
@@ -164,16 +164,4 @@ async fn await_carrier(host: &Handle, Pair { name, index, .. }: &Pair) -> Result
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-}
-
-/// Removes both ends, and returns when they are gone.
-pub(super) async fn remove(host: &Handle, Pair { name, index, .. }: &Pair) -> Result<()> {
-    let removal = async {
-        match host.link().del(*index).execute().await {
-            // The kernel was faster: the namespace of the peer is gone.
-            Err(error) if errno(&error) == Some(Errno::ENODEV) => Ok(()),
-            result => result,
-        }
-    };
-    step(format_args!("remove {name}"), removal).await
 }

@@ -6,12 +6,12 @@
 
 use bytes::BufMut;
 use rtnetlink::sys::{self, AsyncSocket, SocketAddr};
+use rustix::buffer::spare_capacity;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{recvfrom, send, socket_with};
 use std::cell::Cell;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 
@@ -33,10 +33,10 @@ impl Socket {
         if !self.answering.get() {
             return Poll::Pending;
         }
-        let mut space = [MaybeUninit::uninit(); MESSAGE_MAX];
-        match recvfrom(&self.fd, &mut space, RecvFlags::DONTWAIT) {
-            Ok(((message, _), _, source)) => {
-                buffer.put_slice(message);
+        let mut message = Vec::with_capacity(MESSAGE_MAX);
+        match recvfrom(&self.fd, spare_capacity(&mut message), RecvFlags::DONTWAIT) {
+            Ok((_, _, source)) => {
+                buffer.put_slice(&message);
                 let port = source.and_then(|source| SocketAddrNetlink::try_from(source).ok()).map_or(0, |nl| nl.pid());
                 Poll::Ready(Ok(SocketAddr::new(port, 0)))
             }
