@@ -30,6 +30,8 @@ pub fn read_boot_message() -> Result<(Loaded, Boot<'static>), Errno> {
 /// Does what the message asks for, in the order that the kernel wants.
 pub fn carry_out(boot: &Boot<'_>) -> Result<(), Failure> {
     let asked = |step| boot.setup.contains(step);
+    // Executed from a memory file, it would be listed by that file's name.
+    let _ = rustix::thread::set_name(c"nsl-init");
     // A session of the init's own: what a terminal of nsl's sends its group arrives once, by way of nsl.
     let _ = rustix::process::setsid();
     if asked(Setup::PROC) {

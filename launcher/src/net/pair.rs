@@ -141,19 +141,20 @@ pub(super) async fn configure(host: &Handle, inside: &Handle, pair: &Pair) -> Re
         step(format_args!("route eth0 to {gateway}"), inside.route().add(route).execute()),
     )
     .await?;
-    await_carrier(host, pair).await
+    await_carrier(host, *index, name).await?;
+    await_carrier(inside, *peer, INSIDE).await
 }
 
 fn add_address(handle: &Handle, index: u32, address: Ipv4Cidr) -> impl Future<Output = Answer<()>> {
     handle.address().add(index, address.address().into(), address.prefix()).execute()
 }
 
-/// Asking for the device makes the kernel (≥ 6.8) act on the news that its peer is up; without it, some first
+/// Asking for a device makes the kernel (≥ 6.8) act on the news that its peer is up; without it, some first
 /// connections lose a packet and wait for a second. Older kernels act by themselves, a little later.
-async fn await_carrier(host: &Handle, Pair { name, index, .. }: &Pair) -> Result<()> {
+async fn await_carrier(handle: &Handle, index: u32, name: &str) -> Result<()> {
     let deadline = Instant::now() + UP_WAIT;
     loop {
-        let link = one(host.link().get().match_index(*index).execute());
+        let link = one(handle.link().get().match_index(index).execute());
         let link = step(format_args!("see {name} come up"), link).await?;
         if link.attributes.contains(&LinkAttribute::OperState(State::Up)) {
             return Ok(());
