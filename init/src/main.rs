@@ -65,10 +65,11 @@ fn main(arguments: sys::Arguments) -> ! {
 /// PID 1 of a sandbox: does what the boot message says, reports on the status socket, prints nothing.
 fn under_nsl(status: OwnedFd) -> u8 {
     match boot_up(status.as_fd()) {
-        Ok((command, grace_ms)) => {
+        Ok((command, grace_ms, has_terminal)) => {
             report(status.as_fd(), Report::Started);
-            // The streams are the command's: held open here, they would never end for who reads them.
-            sys::close_standard_streams();
+            // The streams are the command's: held open here, they would never end for who reads them. A pty is held
+            // by one descriptor: with none, its other end reports a hang-up without end.
+            sys::close_streams_from(u32::from(has_terminal));
             let forwarding = Forwarding::AsTerminals;
             Supervisor { command, forwarding, grace_ms, status: Some(status), warn: false, stopped: false }.run()
         }
@@ -79,17 +80,19 @@ fn under_nsl(status: OwnedFd) -> u8 {
     }
 }
 
-/// Everything up to the running command; returns its process ID and the grace time in milliseconds.
-fn boot_up(status: BorrowedFd<'_>) -> Result<(i32, u32), Failure> {
+/// Everything up to the running command; returns its process ID, the grace time in milliseconds, and whether it has a
+/// terminal.
+fn boot_up(status: BorrowedFd<'_>) -> Result<(i32, u32, bool), Failure> {
     setup::end_with_launcher(status).map_err(Failure::at(InitStep::ReadBootMessage))?;
     let (mut loaded, boot) = setup::read_boot_message().map_err(Failure::at(InitStep::ReadBootMessage))?;
     setup::carry_out(&boot)?;
     setup::wait_for_go(status).map_err(Failure::at(InitStep::ReadBootMessage))?;
+    let has_terminal = boot.setup.contains(boot::Setup::TERMINAL);
     let vectors = loaded.vectors(&boot).map_err(Failure::at(InitStep::Fork))?;
     let command = start::start(&Command {
         vectors: &vectors,
         mask: boot.mask,
-        terminal: boot.setup.contains(boot::Setup::TERMINAL).then(|| Terminal::Given(sys::stream(0))),
+        terminal: has_terminal.then(|| Terminal::Given(sys::stream(0))),
         credentials: boot.credentials,
         capabilities: boot.capabilities,
         workdir: Some(boot.workdir),
@@ -97,7 +100,7 @@ fn boot_up(status: BorrowedFd<'_>) -> Result<(i32, u32), Failure> {
         close_descriptors: true,
     })?;
     loaded.unmap(vectors);
-    Ok((command, boot.grace_ms))
+    Ok((command, boot.grace_ms, has_terminal))
 }
 
 /// A report that can't be sent has no reader: nsl is gone, and its death ends this process as well.

@@ -415,10 +415,10 @@ pub fn close_from(first: u32) {
     let _ = unsafe { syscall!(Sysno::close_range, first, u32::MAX, 0) };
 }
 
-/// Closes the standard streams.
-pub fn close_standard_streams() {
+/// Closes the standard streams from number `first` on.
+pub fn close_streams_from(first: u32) {
     // SAFETY: as in `close_from`; nothing in this process uses them from here on.
-    let _ = unsafe { syscall!(Sysno::close_range, 0, 2, 0) };
+    let _ = unsafe { syscall!(Sysno::close_range, first, 2, 0) };
 }
 
 /// Has the kernel send `signal` when the parent ends (`PR_SET_PDEATHSIG`).

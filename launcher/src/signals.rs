@@ -3,6 +3,7 @@
 //! Blocked first, so that none is lost between the clone and the handlers: it stays pending and arrives later.
 
 use crate::error::{Error, Result};
+use crate::sys;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nsl_shared::signal::SignalSet;
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH};
@@ -24,15 +25,13 @@ impl Blocked {
         let mut before = SigSet::empty();
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))
             .map_err(|errno| Error::os("block signals", errno))?;
+        sys::keep_child_status();
         Ok(Self { before })
     }
 
     /// The caller's mask, which the command gets.
     pub fn mask(&self) -> SignalSet {
-        let bits = Signal::iterator()
-            .filter(|signal| self.before.contains(*signal))
-            .fold(0, |bits, signal| bits | 1 << (signal as i32 - 1));
-        SignalSet(bits)
+        SignalSet(sys::bits_of(self.before.as_ref()))
     }
 
     /// Starts to catch what is to be forwarded, and lets in what has been waiting.

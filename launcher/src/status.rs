@@ -29,8 +29,8 @@ pub fn receive(socket: BorrowedFd<'_>, flags: MsgFlags) -> Result<Received, Errn
         let mut buffers = [IoSliceMut::new(&mut bytes)];
         let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
         match recvmsg::<()>(socket.as_raw_fd(), &mut buffers, Some(&mut control), flags) {
-            Err(Errno::EINTR) => {}
-            Err(Errno::ECONNRESET) => return Ok(Received::End),
+            // A peer that ended without reading its orders: told once, ahead of what the peer had still said.
+            Err(Errno::EINTR | Errno::ECONNRESET) => {}
             Err(error) => return Err(error),
             Ok(message) => break (message.bytes, message.cmsgs().ok().and_then(descriptor_in)),
         }

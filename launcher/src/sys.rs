@@ -79,6 +79,19 @@ pub fn place(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
     checked(i64::from(unsafe { libc::dup2(fd.as_raw_fd(), number) })).map(drop)
 }
 
+/// Gives SIGCHLD its default: inherited as ignored, it has the kernel reap children and throw their status away.
+pub fn keep_child_status() {
+    // SAFETY: no handler is installed, so no code can run at a bad moment.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// The numbers of a set as bits, real-time signals included, for which nix has no names: bit n - 1 for signal n.
+pub fn bits_of(set: &libc::sigset_t) -> u64 {
+    // SAFETY: the set is initialised and lives through the call, which only reads it.
+    let contains = |number: i32| unsafe { libc::sigismember(set, number) } == 1;
+    (1..=64).filter(|number| contains(*number)).fold(0, |bits, number| bits | 1 << (number - 1))
+}
+
 /// Takes over a descriptor that the kernel just gave this process.
 pub fn own(number: RawFd) -> OwnedFd {
     // SAFETY: its one caller has it from a message of the kernel's, and gives it to nobody else.
