@@ -87,6 +87,7 @@ fn boot_up(status: BorrowedFd<'_>) -> Result<(i32, u32, bool), Failure> {
     let (mut loaded, boot) = setup::read_boot_message().map_err(Failure::at(InitStep::ReadBootMessage))?;
     setup::carry_out(&boot)?;
     setup::wait_for_go(status).map_err(Failure::at(InitStep::ReadBootMessage))?;
+    let grace_ms = boot.grace_ms;
     let has_terminal = boot.setup.contains(boot::Setup::TERMINAL);
     let vectors = loaded.vectors(&boot).map_err(Failure::at(InitStep::Fork))?;
     let command = start::start(&Command {
@@ -100,7 +101,7 @@ fn boot_up(status: BorrowedFd<'_>) -> Result<(i32, u32, bool), Failure> {
         close_descriptors: true,
     })?;
     loaded.unmap(vectors);
-    Ok((command, boot.grace_ms, has_terminal))
+    Ok((command, grace_ms, has_terminal))
 }
 
 /// A report that can't be sent has no reader: nsl is gone, and its death ends this process as well.
@@ -184,6 +185,7 @@ fn print(text: &[u8]) -> u8 {
 
 /// Writes one line to stderr: the program's name, then `parts`, cut off where it would be longer than a pipe takes
 /// at once.
+#[inline(never)]
 fn say(parts: &[&[u8]]) {
     let mut line = [0; 4096];
     let mut length = 0;

@@ -8,7 +8,6 @@ use nsl_shared::exit;
 use nsl_shared::signal::Signal;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::WaitOptions;
-use rustix::time::ClockId;
 
 /// Who gets a signal that the init got.
 #[derive(Clone, Copy)]
@@ -123,9 +122,9 @@ impl Supervisor {
     fn end_rest(&mut self) {
         let _ = sys::kill(-1, Signal::TERM);
         let _ = sys::kill(-1, Signal::CONT);
-        let deadline = now() + Duration::from_millis(u64::from(self.grace_ms));
+        let deadline = sys::now() + Duration::from_millis(u64::from(self.grace_ms));
         loop {
-            let Some(left) = deadline.checked_sub(now()) else { break };
+            let Some(left) = deadline.checked_sub(sys::now()) else { break };
             match sys::wait_for_signal(Some(left)) {
                 Some(Signal::CHLD) if matches!(self.reap(), Reaped::All) => return,
                 // Asked once more: no more patience.
@@ -144,9 +143,4 @@ impl Supervisor {
             crate::report(status.as_fd(), report);
         }
     }
-}
-
-fn now() -> Duration {
-    let now = rustix::time::clock_gettime(ClockId::Monotonic);
-    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }

@@ -63,7 +63,9 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
         (Step::Volume(_), Errno::EROFS) => {
             error.hint("the target is not in the root, which is read-only: make it first")
         }
-        (Step::Volume(_), Errno::ENOTDIR) => error.hint("one of source and target is a file, the other a directory"),
+        (Step::Volume(_), Errno::ENOTDIR | Errno::EISDIR) => {
+            error.hint("one of source and target is a file, the other a directory")
+        }
         (Step::Execute, Errno::EACCES) => error.hint("sysctl vm.memfd_noexec is 2: nsl needs 0 or 1"),
         (_, Errno::ENOSPC) => {
             error.hint("a limit is reached: see the sysctls fs.mount-max and user.max_mnt_namespaces")

@@ -190,8 +190,7 @@ impl<'a> Assembly<'a> {
         if read_only {
             sys::make_read_only(tree.as_fd())?;
         }
-        let is_directory = FileType::from_raw_mode(rustix::fs::fstat(&tree)?.st_mode) == FileType::Directory;
-        let target = if is_directory { self.directory(target)? } else { self.file(target)? };
+        let target = if is_directory(&tree)? { self.directory(target)? } else { self.file(target)? };
         move_onto(&tree, &target)
     }
 
@@ -218,6 +217,7 @@ impl<'a> Assembly<'a> {
     fn file(&self, path: &Path) -> Result<OwnedFd> {
         match self.open(path, OFlags::PATH, Mode::empty()) {
             Err(Errno::NOENT) => {}
+            Ok(found) if is_directory(&found)? => return Err(Errno::ISDIR),
             result => return result,
         }
         self.directory(split(path)?.0)?;
@@ -311,6 +311,10 @@ fn split(path: &Path) -> Result<(PathBuf, &OsStr)> {
     let name = path.file_name().ok_or(Errno::INVAL)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     Ok((parent.unwrap_or(Path::new(".")).to_path_buf(), name))
+}
+
+fn is_directory(file: &OwnedFd) -> Result<bool> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) == FileType::Directory)
 }
 
 /// Makes a directory, unless it is there.
