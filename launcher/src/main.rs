@@ -1,5 +1,7 @@
 //! nsl: parse, run, exit. The only place where errors are printed.
 
+#![cfg_attr(not(test), no_main)]
+
 mod cli;
 mod error;
 mod hints;
@@ -20,9 +22,14 @@ use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use cli::{Cli, Command};
 use error::Error;
-use std::process::ExitCode;
+use rustix::fs::{Mode, OFlags};
+use std::os::fd::{AsRawFd, IntoRawFd};
 
-fn main() -> ExitCode {
+/// Where the C library's `main` leads; returns the exit code.
+fn nsl() -> u8 {
+    if let Err(error) = open_standard_streams() {
+        return fail(&Error::io("open /dev/null for a stream that is closed", &error.into()));
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return misread(&error),
@@ -30,21 +37,32 @@ fn main() -> ExitCode {
     let Command::Run(arguments) = cli.command;
     log::start(arguments.log_level);
     match run::run(&arguments) {
-        Ok(code) => code.into(),
+        Ok(code) => code,
         Err(error) => fail(&error),
     }
 }
 
-fn fail(error: &Error) -> ExitCode {
+/// A stream that the caller has closed becomes /dev/null: another file in its place would be taken for it.
+fn open_standard_streams() -> rustix::io::Result<()> {
+    loop {
+        let file = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
+        if file.as_raw_fd() > 2 {
+            return Ok(());
+        }
+        let _ = file.into_raw_fd();
+    }
+}
+
+fn fail(error: &Error) -> u8 {
     eprintln!("nsl: {error}");
-    error.exit_code().into()
+    error.exit_code()
 }
 
 /// Help and version are answers; everything else is one line like any other failure.
-fn misread(error: &clap::Error) -> ExitCode {
+fn misread(error: &clap::Error) -> u8 {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let _ = error.print();
-        return ExitCode::SUCCESS;
+        return 0;
     }
     let text = error.to_string();
     let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());

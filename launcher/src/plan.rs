@@ -21,7 +21,7 @@ pub enum Step {
     },
     /// Let no mount made here reach the host.
     PrivateMounts,
-    /// A tmpfs, over the host's root, for what the command writes.
+    /// A tmpfs, over the host's /proc, for what the command writes.
     Scratch,
     /// The host's root with the scratch tmpfs over it.
     HostOverlay,

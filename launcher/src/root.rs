@@ -8,10 +8,9 @@ use crate::spec::Volume;
 use crate::sys;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 use rustix::pty::OpenptFlags;
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -42,6 +41,8 @@ pub struct Pty {
 pub struct Assembly<'a> {
     names: &'a Names,
     user_namespace: bool,
+    /// The sources of the volumes, in the order of their steps: opened before anything is mounted over them.
+    volumes: VecDeque<Result<OwnedFd>>,
     scratch: Option<OwnedFd>,
     root: Option<OwnedFd>,
 }
@@ -68,7 +69,18 @@ const TTY_GROUP: &str = "5";
 
 impl<'a> Assembly<'a> {
     pub fn new(names: &'a Names, user_namespace: bool) -> Self {
-        Self { names, user_namespace, scratch: None, root: None }
+        Self { names, user_namespace, volumes: VecDeque::new(), scratch: None, root: None }
+    }
+
+    /// Takes hold of the sources of the volumes in `steps`.
+    pub fn open_volumes(&mut self, steps: &[Step]) {
+        self.volumes = steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Volume(volume) => Some(clone_tree(&volume.source)),
+                _ => None,
+            })
+            .collect();
     }
 
     /// Carries out one step; `Terminal` alone has something to give back.
@@ -91,17 +103,14 @@ impl<'a> Assembly<'a> {
             Step::Devices { bound } => self.make_devices(*bound)?,
             Step::Sys { bound: true } => self.bind(Path::new("/sys"), Path::new("sys"), true)?,
             Step::Sys { bound: false } => self.mount_sys()?,
-            Step::Volume(Volume { source, target, read_only }) => {
-                self.bind(source, target.strip_prefix("/").unwrap_or(target), *read_only)?;
+            Step::Volume(Volume { target, read_only, .. }) => {
+                let tree = self.volumes.pop_front().ok_or(Errno::NOENT)??;
+                self.bind_tree(&tree, target.strip_prefix("/").unwrap_or(target), *read_only)?;
             }
             Step::Terminal => return self.open_pty().map(Some),
             Step::PivotRoot => {
                 rustix::process::fchdir(self.root()?)?;
                 rustix::process::pivot_root(".", ".")?;
-                if self.scratch.is_some() {
-                    // It lies on the old root's own root, above what the init detaches.
-                    rustix::mount::unmount(".", UnmountFlags::DETACH)?;
-                }
             }
             // The spawner's own.
             Step::Netlink | Step::Execute => {}
@@ -113,11 +122,11 @@ impl<'a> Assembly<'a> {
         self.root.as_ref().map(AsFd::as_fd).ok_or(Errno::NOENT)
     }
 
-    /// Over the host's root, where a mount point surely is; it goes with the old root. What is to be done in it is
-    /// done relative to the working directory.
+    /// Over the host's /proc, which is there and of no use to the steps that follow; it goes with the old root. What is
+    /// to be done in it is done relative to the working directory.
     fn make_scratch(&mut self) -> Result<()> {
         let scratch = new_mount("tmpfs", &[("mode", "755")], NOSUID_NODEV)?;
-        attach(&scratch, CWD, "/")?;
+        attach(&scratch, CWD, "/proc")?;
         rustix::process::fchdir(&scratch)?;
         for name in ["upper", "work"] {
             rustix::fs::mkdirat(CWD, name, DIRECTORY)?;
@@ -186,12 +195,15 @@ impl<'a> Assembly<'a> {
 
     /// Binds `source` of the host, with all that is mounted below it, on `target` in the new root.
     fn bind(&self, source: &Path, target: &Path, read_only: bool) -> Result<()> {
-        let tree = clone_tree(source)?;
+        self.bind_tree(&clone_tree(source)?, target, read_only)
+    }
+
+    fn bind_tree(&self, tree: &OwnedFd, target: &Path, read_only: bool) -> Result<()> {
         if read_only {
             sys::make_read_only(tree.as_fd())?;
         }
-        let target = if is_directory(&tree)? { self.directory(target)? } else { self.file(target)? };
-        move_onto(&tree, &target)
+        let target = if is_directory(tree)? { self.directory(target)? } else { self.file(target)? };
+        move_onto(tree, &target)
     }
 
     /// Opens `path`, resolved inside the new root, whatever links lie on the way.

@@ -25,7 +25,7 @@ impl Blocked {
         let mut before = SigSet::empty();
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))
             .map_err(|errno| Error::os("block signals", errno))?;
-        sys::keep_child_status();
+        sys::set_dispositions();
         Ok(Self { before })
     }
 

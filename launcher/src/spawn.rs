@@ -42,6 +42,7 @@ const NAMESPACES: u64 =
     (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP) as u64;
 
 /// Starts the child. The caller has blocked every signal.
+#[expect(clippy::needless_pass_by_value, reason = "the parent lets go of what the child took along")]
 pub fn spawn(plan: &Plan, luggage: Luggage<'_>) -> Result<Init> {
     let mut flags = NAMESPACES;
     for namespace in plan.namespaces() {
@@ -68,6 +69,7 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
     // Modes are given exactly; the command gets the caller's mask back.
     let umask = rustix::process::umask(rustix::fs::Mode::empty());
     let mut assembly = Assembly::new(luggage.names, plan.user_namespace);
+    assembly.open_volumes(&plan.child);
     let mut slave = None;
     for (index, step) in plan.child.iter().enumerate() {
         let span = tracing::debug_span!("step", %step).entered();

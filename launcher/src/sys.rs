@@ -6,6 +6,14 @@ use rustix::io::Errno;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+/// The C library's entry. Rust's own would find out the bounds of the stack and install a handler for its overflow
+/// first, which is a tenth of the start; what else it does, `nsl` and `signals` do.
+#[cfg(not(test))]
+#[unsafe(no_mangle)]
+extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int {
+    crate::nsl().into()
+}
+
 /// The two sides of [`clone3`].
 pub enum Side {
     Child,
@@ -79,10 +87,14 @@ pub fn place(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
     checked(i64::from(unsafe { libc::dup2(fd.as_raw_fd(), number) })).map(drop)
 }
 
-/// Gives SIGCHLD its default: inherited as ignored, it has the kernel reap children and throw their status away.
-pub fn keep_child_status() {
+/// Gives SIGCHLD its default: inherited as ignored, it has the kernel reap children and throw their status away. And
+/// ignores SIGPIPE: a reader that is gone is an error of the write.
+pub fn set_dispositions() {
     // SAFETY: no handler is installed, so no code can run at a bad moment.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
 }
 
 /// The numbers of a set as bits, real-time signals included, for which nix has no names: bit n - 1 for signal n.
