@@ -23,6 +23,12 @@ impl<'a> Candidates<'a> {
         Self { name, rest: if name.is_empty() { None } else { Some(search) } }
     }
 
+    /// Is the name looked for in directories, and not taken as it is?
+    #[must_use]
+    pub fn searches_path(&self) -> bool {
+        !self.name.to_bytes().contains(&b'/')
+    }
+
     /// Writes the next candidate into `buffer` and returns it.
     pub fn next_into<'b>(&mut self, buffer: &'b mut [u8; MAX]) -> Option<&'b CStr> {
         let name = self.name.to_bytes_with_nul();

@@ -141,7 +141,9 @@ fn execute(vectors: &Vectors) -> Failure {
             Errno::NOENT if rustix::fs::access(path, Access::EXISTS).is_ok() => {
                 return Failure { step: InitStep::ExecuteInterpreter, errno: Errno::NOENT };
             }
-            Errno::NOENT | Errno::NOTDIR => {}
+            Errno::NOENT => {}
+            // In one directory of PATH it says nothing of the next.
+            Errno::NOTDIR if candidates.searches_path() => {}
             Errno::ACCESS => errno = Errno::ACCESS,
             Errno::NOEXEC if is_script(path) => {
                 return Failure { step: InitStep::Execute, errno: vectors.execute_by_shell(path) };

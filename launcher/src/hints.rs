@@ -57,6 +57,9 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
         (Step::DirectoryRoot(_), Errno::EROFS | Errno::EACCES | Errno::EPERM) => {
             error.hint("the root needs the directories dev, proc and sys; make them first")
         }
+        (Step::DirectoryRoot(_), Errno::ENOTDIR) => {
+            error.hint("dev, proc and sys in it must be directories, not links")
+        }
         (Step::Devices { .. } | Step::Sys { .. }, Errno::ENOTDIR | Errno::ELOOP) => {
             error.hint("in the root this must be a directory, not a link")
         }

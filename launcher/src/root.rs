@@ -6,7 +6,7 @@
 use crate::plan::{NamesIn, Step};
 use crate::spec::Volume;
 use crate::sys;
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 use rustix::pty::OpenptFlags;
@@ -39,6 +39,7 @@ pub struct Pty {
 
 /// A root in the making.
 pub struct Assembly<'a> {
+    steps: &'a [Step],
     names: &'a Names,
     user_namespace: bool,
     /// The sources of the volumes, in the order of their steps: opened before anything is mounted over them.
@@ -68,13 +69,14 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 const TTY_GROUP: &str = "5";
 
 impl<'a> Assembly<'a> {
-    pub fn new(names: &'a Names, user_namespace: bool) -> Self {
-        Self { names, user_namespace, volumes: VecDeque::new(), scratch: None, root: None }
+    pub fn new(steps: &'a [Step], names: &'a Names, user_namespace: bool) -> Self {
+        Self { steps, names, user_namespace, volumes: VecDeque::new(), scratch: None, root: None }
     }
 
-    /// Takes hold of the sources of the volumes in `steps`.
-    pub fn open_volumes(&mut self, steps: &[Step]) {
-        self.volumes = steps
+    /// Takes hold of the sources of the volumes, once what is mounted in them can't reach the host any more.
+    fn open_volumes(&mut self) {
+        self.volumes = self
+            .steps
             .iter()
             .filter_map(|step| match step {
                 Step::Volume(volume) => Some(clone_tree(&volume.source)),
@@ -89,6 +91,7 @@ impl<'a> Assembly<'a> {
             Step::MapIdentity { uid, gid } => map_identity(*uid, *gid)?,
             Step::PrivateMounts => {
                 rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+                self.open_volumes();
             }
             Step::Scratch => self.make_scratch()?,
             Step::HostOverlay => self.overlay_host()?,
@@ -162,6 +165,15 @@ impl<'a> Assembly<'a> {
 
     fn bind_root(&mut self, path: &Path) -> Result<()> {
         self.set_root(clone_tree(path)?)?;
+        // Before a directory is made that is missing: a root that can be none stays as it is.
+        for name in ["dev", "proc", "sys"] {
+            match rustix::fs::statat(self.root()?, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(entry) if FileType::from_raw_mode(entry.st_mode) != FileType::Directory => {
+                    return Err(Errno::NOTDIR);
+                }
+                _ => {}
+            }
+        }
         self.directory("proc").map(drop)
     }
 

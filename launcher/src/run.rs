@@ -135,6 +135,13 @@ fn boot_message(spec: &Spec, plan: &Plan, blocked: &Blocked) -> Result<OwnedFd> 
     .map_err(|errno| Error::os("write the boot message", errno))
 }
 
+const START: &str = "start the sandbox";
+
+fn killed_by(step: &'static str, signal: i32) -> Error {
+    let name = Signal::try_from(signal).map_or("a signal", Signal::as_str);
+    Error::new(step, format!("its init was killed by {name}")).code(exit::of_signal(signal))
+}
+
 /// A sandbox from the clone to its end.
 struct Sandbox {
     spec: Spec,
@@ -151,7 +158,8 @@ impl Sandbox {
     fn run(&mut self) -> Result<u8> {
         if let Network::Veth(veth) = self.plan.network {
             let socket = self.expect(Report::Netlink)?;
-            let addresses = net::create(&veth, self.init.pid, socket)?;
+            let created = net::create(&veth, self.init.pid, socket);
+            let addresses = created.map_err(|error| self.killed().unwrap_or(error))?;
             debug!(%addresses, "the network stands");
         }
         if self.spec.terminal() {
@@ -171,11 +179,19 @@ impl Sandbox {
         self.relays.iter_mut().for_each(Relay::drain);
         match ended {
             Ended::Exited(code) => Ok(code),
-            Ended::Killed(signal) => {
-                let name = Signal::try_from(signal).map_or("a signal", Signal::as_str);
-                Err(Error::new("keep the sandbox running", format!("its init was killed by {name}"))
-                    .code(exit::of_signal(signal)))
-            }
+            Ended::Killed(signal) => Err(killed_by("keep the sandbox running", signal)),
+        }
+    }
+
+    /// Why the sandbox ended, if it has been killed: what failed after that failed for that reason.
+    fn killed(&mut self) -> Option<Error> {
+        let mut ended = [PollFd::new(self.init.descriptor(), PollFlags::POLLIN)];
+        match nix::poll::poll(&mut ended, PollTimeout::ZERO) {
+            Ok(1) => match self.init.wait() {
+                Ok(Ended::Killed(signal)) => Some(killed_by(START, signal)),
+                _ => None,
+            },
+            _ => None,
         }
     }
 
@@ -186,16 +202,10 @@ impl Sandbox {
                 Ok(Received::Report(report, Some(descriptor))) if report == expected => return Ok(descriptor),
                 Ok(Received::Report(report, _)) => self.heard(report)?,
                 Ok(Received::End) => {
-                    let cause = match self.init.wait()? {
-                        Ended::Killed(signal) => {
-                            format!(
-                                "its process was killed by {}",
-                                Signal::try_from(signal).map_or("a signal", Signal::as_str)
-                            )
-                        }
-                        Ended::Exited(code) => format!("its process exited with {code}"),
-                    };
-                    return Err(Error::new("start the sandbox", cause));
+                    return Err(match self.init.wait()? {
+                        Ended::Killed(signal) => killed_by(START, signal),
+                        Ended::Exited(code) => Error::new(START, format!("its init exited with {code}")),
+                    });
                 }
                 Err(errno) => return Err(Error::os("read the status socket", errno)),
             }

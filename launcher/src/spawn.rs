@@ -68,8 +68,7 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     // Modes are given exactly; the command gets the caller's mask back.
     let umask = rustix::process::umask(rustix::fs::Mode::empty());
-    let mut assembly = Assembly::new(luggage.names, plan.user_namespace);
-    assembly.open_volumes(&plan.child);
+    let mut assembly = Assembly::new(&plan.child, luggage.names, plan.user_namespace);
     let mut slave = None;
     for (index, step) in plan.child.iter().enumerate() {
         let span = tracing::debug_span!("step", %step).entered();
