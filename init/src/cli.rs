@@ -4,7 +4,6 @@ use nsl_shared::signal::Signal;
 
 /// What the options ask for.
 #[derive(Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one option of the command line")]
 pub struct Options {
     /// `-g`: forward signals to the command's process group.
     pub group: bool,

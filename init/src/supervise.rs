@@ -123,8 +123,7 @@ impl Supervisor {
         let _ = sys::kill(-1, Signal::TERM);
         let _ = sys::kill(-1, Signal::CONT);
         let deadline = sys::now() + Duration::from_millis(u64::from(self.grace_ms));
-        loop {
-            let Some(left) = deadline.checked_sub(sys::now()) else { break };
+        while let Some(left) = deadline.checked_sub(sys::now()) {
             match sys::wait_for_signal(Some(left)) {
                 Some(Signal::CHLD) if matches!(self.reap(), Reaped::All) => return,
                 // Asked once more: no more patience.

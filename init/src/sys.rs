@@ -32,9 +32,9 @@ extern "C" fn enter(stack: *mut usize) -> ! {
     // SAFETY: `_start` passes the initial stack, where the kernel put argc, argc pointers, a null, the environment's
     // pointers and a null; nothing else refers to it.
     let arguments = unsafe {
-        let argc = *stack;
+        let count = *stack;
         let argv = stack.add(1).cast::<*const c_char>();
-        Arguments { argc, argv, envp: argv.add(argc + 1).cast_const() }
+        Arguments { count, argv, envp: argv.add(count + 1).cast_const() }
     };
     crate::main(arguments)
 }
@@ -144,7 +144,7 @@ mod memory {
 
 /// The init's own arguments and environment, where the kernel put them.
 pub struct Arguments {
-    argc: usize,
+    count: usize,
     argv: *mut *const c_char,
     envp: *const *const c_char,
 }
@@ -153,17 +153,17 @@ impl Arguments {
     /// Argument `index`; 0 is the name that the program was called by.
     pub fn get(&self, index: usize) -> Option<&'static CStr> {
         // SAFETY: below argc, argv holds pointers to strings that live as long as the process.
-        (index < self.argc).then(|| unsafe { CStr::from_ptr(*self.argv.add(index)) })
+        (index < self.count).then(|| unsafe { CStr::from_ptr(*self.argv.add(index)) })
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &'static CStr> {
-        (0..self.argc).filter_map(|index| self.get(index))
+        (0..self.count).filter_map(|index| self.get(index))
     }
 
     /// The command that starts at argument `index`, which is not 0: the slot before a command must be free.
     pub fn command(self, index: usize) -> Option<Vectors> {
         // SAFETY: the index lies inside argv, and so does the one before it.
-        (index > 0 && index < self.argc).then(|| Vectors { argv: unsafe { self.argv.add(index) }, envp: self.envp })
+        (index > 0 && index < self.count).then(|| Vectors { argv: unsafe { self.argv.add(index) }, envp: self.envp })
     }
 }
 

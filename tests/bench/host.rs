@@ -30,6 +30,15 @@ fn cpu() -> String {
     model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.to_owned())
 }
 
+/// A warning when other work wanted more than a quarter of the machine before the bench began.
+pub fn busy() -> Option<String> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    let load: f64 = text.split(' ').next()?.parse().ok()?;
+    let cores = u32::try_from(std::thread::available_parallelism().ok()?.get()).ok()?;
+    let busy = load > f64::from(cores) / 4.0;
+    busy.then(|| format!("the machine was busy (load {load} on {cores} cores): measure again when it is not"))
+}
+
 /// What a program says first, on whichever stream it says it.
 fn first_line(command: &mut Command) -> String {
     let Ok(output) = command.output() else { return "not installed".to_owned() };

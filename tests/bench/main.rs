@@ -7,7 +7,7 @@
 //!   ratios, not milliseconds, between machines and days: both sides of a ratio come from the same rounds.
 //! - The command is one static program that exits at once (true.rs), the same file everywhere.
 //! - The floor (floor/) makes the calls that such a start cannot do without: six namespaces, an overlay of `/`,
-//!   /dev, /dev/pts, /dev/shm, /proc, /sys, /run, /tmp, pivot_root, lo, and with a network a veth pair, one IPv4
+//!   /dev, /dev/pts, /dev/shm, /proc, /sys, /run, /tmp, a new root, lo, and with a network a veth pair, one IPv4
 //!   address a side and a default route. It has no init, no NAT, no IPv6, no security step and no check, so 1.0 cannot
 //!   be reached. A remark below the table says which mounts of nsl's it does not make.
 //! - bwrap makes a user namespace on top (`--unshare-all`) and no network but lo; unshare makes namespaces and /proc.
@@ -18,8 +18,8 @@
 //!   status, and if every run ended with 0. Else it is "failed", or "not installed", and has no figure.
 //!
 //! Everything runs in mount and network namespaces of the bench's own: the machine's links, firewall, routes and
-//! sysctls stay as they are. `NSL` and `NSL_INIT` name other binaries to measure. Exit code: 1 if one of nsl's own
-//! contenders failed; a missed goal is reported and is no failure.
+//! sysctls stay as they are. The init is the one that `nsl` embeds. `NSL_BENCH_LAUNCHER` and `NSL_BENCH_INIT` name
+//! other binaries to measure. Exit code: 1 if one of nsl's own contenders failed; a missed goal is no failure.
 
 mod host;
 mod inits;
@@ -85,6 +85,7 @@ fn run(cli: Cli) -> Result<bool> {
     world::enter(&programs.floor)?;
 
     let mut report = Report::new(host::describe(rounds));
+    report.remarks.extend(host::busy());
     let wanted = |rows: &[u8]| cli.only.is_empty() || rows.iter().any(|row| cli.only.contains(row));
     if wanted(&[1, 2, 3]) {
         starts::run(&programs, rounds, &mut report)?;

@@ -15,6 +15,7 @@ pub struct Programs {
     /// On the file system of `/`, as an overlay of `/` shows no other.
     pub command: PathBuf,
     pub nsl: PathBuf,
+    /// The very file that `nsl` embeds: launcher/build.rs says where it is.
     pub init: PathBuf,
     /// Made for `command` outside of the workspace, gone with this value.
     borrowed: Option<PathBuf>,
@@ -32,8 +33,9 @@ impl Programs {
         let command = home.join("true");
         let bare = ["-Clink-args=-nostartfiles -nostdlib -static -Wl,--build-id=none -Wl,-z,noseparate-code"];
         compile(&root.join("tests/bench/true.rs"), &command, &bare)?;
-        let nsl = std::env::var_os("NSL").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_nsl")), PathBuf::from);
-        let init = std::env::var_os("NSL_INIT").map_or_else(|| build_init(&root), |file| Ok(PathBuf::from(file)))?;
+        let ours = |name, built: &str| std::env::var_os(name).map_or_else(|| PathBuf::from(built), PathBuf::from);
+        let nsl = ours("NSL_BENCH_LAUNCHER", env!("CARGO_BIN_EXE_nsl"));
+        let init = ours("NSL_BENCH_INIT", env!("NSL_INIT"));
         Ok(Self { folder, floor, command, nsl, init, borrowed })
     }
 }
@@ -84,11 +86,4 @@ fn compile(source: &Path, program: &Path, flags: &[&str]) -> Result<()> {
     let common = ["--edition=2024", "--crate-name=bench_part", "-Cpanic=abort", "-Cstrip=symbols"];
     let place = ["-Crelocation-model=static", "-o"];
     finish(Command::new(rustc).args(common).args(flags).args(place).arg(program).arg(source))
-}
-
-/// Builds nsl-init as it is released; cargo puts it beside nsl.
-fn build_init(root: &Path) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    finish(Command::new(cargo).current_dir(root).args(["build", "--quiet", "--release", "--package", "nsl-init"]))?;
-    Ok(Path::new(env!("CARGO_BIN_EXE_nsl")).with_file_name("nsl-init"))
 }

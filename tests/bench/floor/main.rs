@@ -80,6 +80,11 @@ fn root() {
     sys::directory(c"/tmp/upper");
     sys::directory(c"/tmp/work");
     sys::directory(c"/tmp/root");
+    // Empty directories in place of the host's: cheaper than a tmpfs on each.
+    sys::directory(c"/tmp/upper/run");
+    sys::directory(c"/tmp/upper/tmp");
+    sys::hide_lower(c"/tmp/upper/run");
+    sys::hide_lower(c"/tmp/upper/tmp");
     sys::attach(c"overlay", c"/tmp/root", 0, c"lowerdir=/,upperdir=/tmp/upper,workdir=/tmp/work");
     sys::change_directory(c"/tmp/root");
 
@@ -102,12 +107,9 @@ fn root() {
     sys::directory(c"dev/pts");
     sys::directory(c"dev/shm");
     sys::attach(c"devpts", c"dev/pts", silent, c"newinstance,ptmxmode=0666,mode=620");
-    sys::attach(c"tmpfs", c"dev/shm", careful, c"");
 
     sys::attach(c"sysfs", c"sys", sys::READ_ONLY | careful | silent, c"");
     sys::attach(c"proc", c"proc", careful | silent, c"");
-    sys::attach(c"tmpfs", c"run", careful, c"mode=755");
-    sys::attach(c"tmpfs", c"tmp", careful, c"");
     sys::enter_root();
 }
 

@@ -61,6 +61,7 @@ unsafe extern "C" {
     fn recv(fd: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize;
     fn send(fd: c_int, buffer: *const c_void, length: usize, flags: c_int) -> isize;
     fn sethostname(name: *const c_char, length: usize) -> c_int;
+    fn setxattr(path: *const c_char, name: *const c_char, value: *const c_void, length: usize, flags: c_int) -> c_int;
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
     fn symlink(target: *const c_char, path: *const c_char) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
@@ -140,6 +141,13 @@ pub fn enter_root() {
 pub fn directory(path: &CStr) {
     // SAFETY: a terminated string.
     must(unsafe { mkdir(path.as_ptr(), 0o755) }, path);
+}
+
+/// Makes a directory of an overlay's upper layer show nothing of the lower one.
+pub fn hide_lower(path: &CStr) {
+    let name = c"trusted.overlay.opaque";
+    // SAFETY: two terminated strings, and a value of the length given.
+    must(unsafe { setxattr(path.as_ptr(), name.as_ptr(), c"y".as_ptr().cast(), 1, 0) }, path);
 }
 
 /// A character device that anyone may read and write.
