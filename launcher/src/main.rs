@@ -42,6 +42,12 @@ fn nsl() -> u8 {
     }
 }
 
+/// The test harness takes this one's place; it keeps the rest from being dead code there.
+#[cfg(test)]
+fn main() {
+    std::process::exit(nsl().into());
+}
+
 /// A stream that the caller has closed becomes /dev/null: another file in its place would be taken for it.
 fn open_standard_streams() -> rustix::io::Result<()> {
     loop {

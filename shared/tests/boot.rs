@@ -41,7 +41,7 @@ prop_compose! {
 }
 
 fn joined(strings: &[CString]) -> Vec<u8> {
-    strings.iter().flat_map(|string| string.as_bytes_with_nul()).copied().collect()
+    strings.iter().flat_map(CString::as_bytes_with_nul).copied().collect()
 }
 
 fn encoded(boot: &Boot<'_>) -> Vec<u8> {
