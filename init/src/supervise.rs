@@ -61,15 +61,16 @@ impl Supervisor {
 
     fn serve(&mut self) -> u8 {
         loop {
-            match sys::wait_for_signal(None) {
-                Some(Signal::CHLD) => match self.reap() {
-                    Reaped::Nothing => {}
-                    Reaped::Command(code) => return code,
-                    // Can't be while the command lives; if it is, nothing is left to wait for.
-                    Reaped::All => return exit::NSL_FAILED,
-                },
-                Some(signal) => self.forward(signal),
-                None => {}
+            let signal = sys::wait_for_signal(None);
+            // Signals come in the order of their numbers: a SIGTERM overtakes the SIGCHLD that tells of a stop.
+            match self.reap() {
+                Reaped::Nothing => {}
+                Reaped::Command(code) => return code,
+                // Can't be while the command lives; if it is, nothing is left to wait for.
+                Reaped::All => return exit::NSL_FAILED,
+            }
+            if let Some(signal) = signal.filter(|signal| *signal != Signal::CHLD) {
+                self.forward(signal);
             }
         }
     }

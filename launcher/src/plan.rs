@@ -221,17 +221,14 @@ impl fmt::Display for Plan {
         writeln!(f, "inside, before the init:")?;
         self.child.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
         writeln!(f, "inside, by the init:")?;
-        for (step, words) in [
-            (Setup::PROC, InitStep::MountProc),
-            (Setup::OLD_ROOT, InitStep::DetachOldRoot),
-            (Setup::LOOPBACK, InitStep::RaiseLoopback),
-            (Setup::TERMINAL, InitStep::SetTerminal),
-        ] {
+        writeln!(f, "  {}", InitStep::MountProc)?;
+        writeln!(f, "  {}", InitStep::DetachOldRoot)?;
+        writeln!(f, "  {} to {}", InitStep::SetHostname, self.hostname)?;
+        for (step, words) in [(Setup::LOOPBACK, InitStep::RaiseLoopback), (Setup::TERMINAL, InitStep::SetTerminal)] {
             if self.setup.contains(step) {
                 writeln!(f, "  {words}")?;
             }
         }
-        writeln!(f, "  {} to {}", InitStep::SetHostname, self.hostname)?;
         writeln!(f, "  {}", InitStep::Execute)
     }
 }

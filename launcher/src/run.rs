@@ -159,7 +159,7 @@ impl Sandbox {
         if let Network::Veth(veth) = self.plan.network {
             let socket = self.expect(Report::Netlink)?;
             let created = net::create(&veth, self.init.pid, socket);
-            let addresses = created.map_err(|error| self.killed().unwrap_or(error))?;
+            let addresses = created.map_err(|error| self.killed(&error).unwrap_or(error))?;
             debug!(%addresses, "the network stands");
         }
         if self.spec.terminal() {
@@ -183,10 +183,12 @@ impl Sandbox {
         }
     }
 
-    /// Why the sandbox ended, if it has been killed: what failed after that failed for that reason.
-    fn killed(&mut self) -> Option<Error> {
+    /// Why the sandbox ended, if it has been killed: what failed after that failed for that reason. A process that is
+    /// not found any more has yet to end in full.
+    fn killed(&mut self, error: &Error) -> Option<Error> {
         let mut ended = [PollFd::new(self.init.descriptor(), PollFlags::POLLIN)];
-        match nix::poll::poll(&mut ended, PollTimeout::ZERO) {
+        let patience = if error.errno() == Some(Errno::ESRCH) { 1000_u16 } else { 0 };
+        match nix::poll::poll(&mut ended, patience) {
             Ok(1) => match self.init.wait() {
                 Ok(Ended::Killed(signal)) => Some(killed_by(START, signal)),
                 _ => None,

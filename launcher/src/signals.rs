@@ -66,7 +66,10 @@ impl Signals {
     }
 }
 
-/// Does to nsl itself what `signal` does to a process that catches nothing: for SIGTSTP, stops it until SIGCONT.
+/// Stops nsl itself until SIGCONT, as SIGTSTP does with a process that does not catch it; without a shell that could
+/// continue it (in an orphaned process group, setpgid(2)), the kernel leaves it running.
 pub fn stop_self() {
-    let _ = signal_hook::low_level::emulate_default_handler(SIGTSTP);
+    sys::with_default_stop(|| {
+        let _ = signal_hook::low_level::raise(SIGTSTP);
+    });
 }

@@ -2,6 +2,7 @@
 //! borrowed descriptors and return owned ones.
 #![allow(unsafe_code, reason = "the one file of this crate that may")]
 
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -94,6 +95,18 @@ pub fn set_dispositions() {
     unsafe {
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
+}
+
+/// Calls `work` while SIGTSTP has its default, which is to stop; then what caught it catches it again.
+pub fn with_default_stop(work: impl FnOnce()) {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default is no handler, so no code can run at a bad moment.
+    let before = unsafe { sigaction(Signal::SIGTSTP, &default) };
+    work();
+    if let Ok(before) = before {
+        // SAFETY: the action was in force before, whoever installed it answers for it.
+        let _ = unsafe { sigaction(Signal::SIGTSTP, &before) };
     }
 }
 

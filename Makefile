@@ -1,0 +1,71 @@
+# What one does with nsl; `make help` lists it. Each target installs the Debian packages that it needs, and says so.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+CMD ?= bash
+ARGS ?=
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+INSTALL := tests/install-packages
+# What the tests use of the machine.
+TEST_PACKAGES := bash busybox-static hostname iproute2 mount nftables perl-base procps tmux util-linux
+VM_PACKAGES := busybox-static cpio qemu-system-x86
+PEERS := bubblewrap catatonit dumb-init tini
+# Parts of `make ci`, in order.
+PARTS := lint test check test-vm
+
+.PHONY: help build run test lint check test-vm bench bench-peers ci clean rust linker
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
+
+build: linker  ## Build nsl, with nsl-init inside
+	cargo build --release
+
+run: build  ## Build nsl and run bash in it, or another command: make run CMD="ps -e"
+	@nsl=$$(tests/artifact nsl); exec "$$nsl" run -- $(CMD)
+
+# The init has no libc: built together with what has one, its features would be theirs.
+test: linker  ## Run all tests; as root none may be skipped
+	@$(INSTALL) $(TEST_PACKAGES)
+	@if [ "$$(id -u)" = 0 ]; then export NSL_TESTS_MUST_RUN=1; fi; \
+	    set -x; cargo test; cargo test --package nsl-init
+
+lint: linker  ## Check the format, and all that clippy finds
+	cargo fmt --all --check
+	cargo clippy --all-targets -- -D warnings
+	cargo clippy --package nsl-init --all-targets -- -D warnings
+
+check: build  ## Check what the project promises of its files: sizes, static programs, no stray unsafe
+	@$(INSTALL) binutils
+	@tests/check-files "$$(tests/artifact nsl)" "$$(tests/artifact nsl-init)"
+
+test-vm: build  ## Run nsl on Debian's kernel, in a virtual machine
+	@$(INSTALL) $(VM_PACKAGES)
+	@tests/vm/run.sh "$$(tests/artifact nsl)" "$$(tests/artifact nsl-init)" $(TARGET_DIR)/vm
+
+bench: linker  ## Measure nsl, and the peers that are installed
+	cargo bench --package nsl --bench bench -- $(ARGS)
+
+bench-peers:  ## Install the peers that Debian has
+	@$(INSTALL) $(PEERS)
+
+ci:  ## Run lint, test, check and test-vm, and tell the time of each
+	@export NSL_TESTS_MUST_RUN=1; times=; \
+	for part in $(PARTS); do \
+	    echo "== make $$part"; start=$$SECONDS; \
+	    $(MAKE) --no-print-directory $$part </dev/null || { echo "== make $$part failed after $$((SECONDS - start)) s" >&2; exit 1; }; \
+	    times="$$times $$part $$((SECONDS - start)) s,"; \
+	done; \
+	echo "== all passed:$${times%,}"
+
+clean:  ## Remove all that was built or downloaded
+	cargo clean
+
+rust:
+	@command -v cargo >/dev/null || { echo "make: there is no cargo (hint: install Rust 1.88 or newer, with rustup)" >&2; exit 1; }
+
+# A static nsl needs libc's archive, which comes with the compiler's development package.
+linker: rust
+	@command -v cc >/dev/null || $(INSTALL) gcc libc6-dev

@@ -1,0 +1,16 @@
+//! End-to-end tests: the real `nsl` with its real init, inside hosts that the harness makes, seen from both sides.
+
+mod documents;
+mod ends;
+mod harness;
+mod init;
+mod jobs;
+mod leaks;
+mod network;
+mod plan;
+mod pty;
+mod refusals;
+mod root;
+mod run;
+mod signals;
+mod terminal;

@@ -1,0 +1,100 @@
+//! `--dry-run`: the plan as it would be carried out, word for word, and nothing done.
+
+use crate::harness::{DIR, Host};
+
+/// `nsl run --dry-run OPTIONS -- true` prints exactly this.
+#[track_caller]
+fn plans(host: &Host, options: &[&str], golden: &str) {
+    let output = host.nsl(["run", "--dry-run"].iter().chain(options).chain(&["--", "true"])).run();
+    output.assert_code(0).assert_quiet();
+    assert!(output.stdout() == golden, "expected:\n{golden}\n{output}");
+    host.assert_clean();
+    assert_eq!(host.sh("nft list ruleset; cat /proc/sys/net/ipv4/ip_forward"), "0\n");
+}
+
+#[test]
+fn plan_of_root_with_nothing_asked_for() {
+    let host = crate::host!();
+    plans(&host, &[], include_str!("golden/default.txt"));
+}
+
+#[test]
+fn plan_of_a_directory_with_volumes_and_a_fixed_pair() {
+    let host = crate::host!();
+    host.sh(&format!("mkdir {DIR}/root {DIR}/data"));
+    let root = format!("{DIR}/root");
+    let options = ["--rootfs", &root, "-v", &format!("{DIR}/data:/data"), "-v", "/usr:/opt/usr:ro", "-w", "/data"];
+    let network = ["--ip", "192.168.1.2/24", "--gateway", "192.168.1.1", "--hostname", "web-1"];
+    plans(&host, &[&options[..], &network].concat(), include_str!("golden/directory.txt"));
+}
+
+#[test]
+fn plan_of_an_empty_root_without_a_network() {
+    let host = crate::host!();
+    plans(&host, &["--empty", "--network", "none"], include_str!("golden/empty.txt"));
+}
+
+#[test]
+fn plan_of_the_hosts_network() {
+    let host = crate::host!();
+    plans(&host, &["--network", "host"], include_str!("golden/host.txt"));
+}
+
+/// What lies in the host's root is the host's affair: any number of such lines is one line.
+#[test]
+fn plan_of_an_ordinary_user() {
+    let host = crate::host!();
+    let output = host.nsl(["run", "--dry-run", "--network", "none", "--", "true"]).as_user().run();
+    output.assert_code(0).assert_quiet();
+    let entries = ["  mount an overlay of the host's /", "  bind the host's /", "  link /"];
+    let stdout = output.stdout();
+    let mut lines: Vec<_> =
+        stdout
+            .lines()
+            .map(|line| {
+                if entries.iter().any(|entry| line.starts_with(entry)) {
+                    "  (an entry of the host's root)"
+                } else {
+                    line
+                }
+            })
+            .collect();
+    lines.dedup();
+    assert_eq!(lines.join("\n") + "\n", include_str!("golden/user.txt"), "{output}");
+    for name in ["dev", "proc", "run", "sys", "tmp"] {
+        assert!(!stdout.contains(&format!("the host's /{name} ")), "{output}");
+    }
+    assert!(stdout.contains("  mount an overlay of the host's /usr on /usr\n"), "{output}");
+}
+
+#[test]
+fn invariant_2_a_plan_that_cannot_be_carried_out_changes_nothing() {
+    let host = crate::host!();
+    host.sh(&format!("mkdir {DIR}/root; touch {DIR}/root/dev {DIR}/file"));
+    // Each fails later than the one before: before the clone, in the child, in the init, at the command.
+    let cases: [(&[&str], i32); 4] = [
+        (&["-v", "/no/where:/mnt"], 125),
+        (&["--rootfs", &format!("{DIR}/root")], 125),
+        (&["-w", "/no/where"], 125),
+        (&["--empty"], 127),
+    ];
+    for (options, code) in cases {
+        let output = host.nsl(["run"].iter().chain(options).chain(&["--", "true"])).run();
+        output.assert_refused(code, &[]);
+        host.assert_clean();
+    }
+    assert_eq!(host.sh(&format!("ls {DIR}/root")), "dev\n");
+}
+
+#[test]
+fn steps_are_told_with_their_times_at_level_debug() {
+    let host = crate::host!();
+    let output = host.nsl(["run", "--log-level", "debug", "--", "true"]).run();
+    output.assert_code(0).assert_stdout("");
+    let stderr = output.stderr();
+    for step in ["mount an overlay of the host's / on /", "pivot to the new root", "create_network", "wait"] {
+        assert!(stderr.contains(step), "{step}: {output}");
+    }
+    assert!(stderr.lines().all(|line| line.starts_with("nsl: ")), "{output}");
+    host.nsl(["run", "--", "true"]).env("NSL_LOG", "error").run().assert_prints("");
+}

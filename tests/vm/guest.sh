@@ -1,0 +1,275 @@
+#!/bin/sh
+# Runs inside the virtual machine, as the command of the machine's own PID 1, which is nsl-init; all it has is
+# busybox, nsl and nsl-init. run.sh counts the lines that begin with "check ", and wants an "ok" for each.
+# Nothing here waits without a bound.
+
+export PATH=/bin
+failed=0
+number=0
+start=$(date +%s)
+
+# check NAME FUNCTION: one line of result, and what the function said if it failed.
+check() {
+    number=$((number + 1))
+    began=$(cut -d ' ' -f 1 /proc/uptime)
+    # Not as a condition: there the shell would ignore -e.
+    (set -e; "$2") >/var/out 2>&1
+    if [ $? = 0 ]; then verdict=ok; else verdict="not ok"; failed=$((failed + 1)); fi
+    took=$(awk "{ printf \"%.1f\", \$1 - $began }" /proc/uptime)
+    if leftover=$(nothing_left); then
+        echo "$verdict $number - $1 (${took} s)"
+    else
+        [ "$verdict" = ok ] && failed=$((failed + 1))
+        verdict="not ok"
+        echo "not ok $number - $1 (${took} s)"
+        echo "# left behind: $leftover"
+    fi
+    [ "$verdict" = ok ] || sed 's/^/# /' /var/out
+}
+
+# until_true COMMAND...: within 10 seconds.
+until_true() {
+    deadline=$(($(date +%s) + 10))
+    while [ "$(date +%s)" -lt $deadline ]; do
+        if "$@"; then return 0; fi
+        sleep 0.1
+    done
+    echo "never came true: $*"
+    return 1
+}
+
+# is WHAT WANTED
+is() {
+    if [ "$1" != "$2" ]; then
+        echo "got:    '$1'"
+        echo "wanted: '$2'"
+        return 1
+    fi
+}
+
+# status WANTED COMMAND...
+status() {
+    wanted=$1
+    shift
+    got=0
+    "$@" || got=$?
+    is "$got" "$wanted"
+}
+
+# What a sandbox could leave: a device, a mount, a process. The kernel drops a device a moment after its namespace.
+links() { (cd /sys/class/net && echo *); }
+mounts() { wc -l </proc/self/mountinfo; }
+# Programs that a sandbox runs; kernel threads have no command line.
+programs() {
+    for process in /proc/[0-9]*; do
+        tr '\0' ' ' 2>/dev/null <"$process/cmdline" | grep -E '^(nsl|nsl-init --boot|sleep 1234) ' || true
+    done
+}
+zombies() { grep -l '^State:.*Z' /proc/[0-9]*/status 2>/dev/null || true; }
+no_zombies() { [ -z "$(zombies)" ]; }
+as_before() {
+    [ "$(links)" = "$links_before" ] && [ "$(mounts)" = "$mounts_before" ] && [ -z "$(programs)" ] && [ -z "$(zombies)" ]
+}
+nothing_left() {
+    until_true as_before >/dev/null || {
+        echo "links: $(links); mounts: $(mounts), were $mounts_before; programs: $(programs); zombies: $(zombies)"
+        return 1
+    }
+}
+
+# --- the machine ---------------------------------------------------------------------------------------------------
+
+machine_runs_nsl_init() {
+    is "$(readlink /proc/1/exe)" /bin/nsl-init
+    is "$(awk '{ print $2 }' /proc/1/stat)" "(nsl-init)"
+}
+machine_has_cgroup2() {
+    grep -q ' /sys/fs/cgroup .* cgroup2 ' /proc/self/mountinfo
+    # As on a Debian with systemd, whose mounts are shared: what nsl mounts must not come back here.
+    grep -q ' / / .* shared:' /proc/self/mountinfo
+}
+init_reaps_orphans_of_the_machine() {
+    for _ in $(seq 20); do (sleep 0.01 &); done
+    until_true no_zombies
+}
+
+# --- as root -------------------------------------------------------------------------------------------------------
+
+isolated() { nsl run --network none -- "$@"; }
+
+true_succeeds() { isolated true; }
+status_is_forwarded() {
+    status 42 isolated sh -c 'exit 42'
+    status 143 isolated sh -c 'kill -TERM $$'
+    status 127 isolated no-such-command
+    status 126 isolated /etc/passwd
+    status 125 nsl run --no-such-option true
+}
+command_is_alone() {
+    is "$(isolated sh -c 'echo /proc/[0-9]*; hostname; cat /proc/self/cgroup')" "$(printf '/proc/1 /proc/2\nnsl\n0::/')"
+    isolated cat /proc/1/comm | grep -q nsl-init
+    for kind in cgroup ipc mnt net pid uts; do
+        [ "$(isolated readlink /proc/self/ns/$kind)" != "$(readlink /proc/self/ns/$kind)" ]
+    done
+}
+root_is_copied_on_write() {
+    echo host >/var/kept
+    is "$(isolated sh -c 'cat /var/kept; echo changed >/var/kept; cat /var/kept; rm -r /home; mkdir /home; ls /home; touch /new')" \
+        "$(printf 'host\nchanged')"
+    is "$(cat /var/kept)" host
+    [ -d /home/user ] && [ ! -e /new ]
+}
+root_can_be_a_directory() {
+    mkdir -p /var/root/bin
+    cp /bin/busybox /var/root/bin
+    ln -sf busybox /var/root/bin/sh
+    is "$(nsl run --network none --rootfs /var/root -- sh -c 'echo /*')" "/bin /dev /etc /proc /sys"
+}
+volumes_are_seen() {
+    mkdir -p /var/volume
+    nsl run --network none -v /var/volume:/data -v /var/volume:/fixed:ro -- \
+        sh -c 'echo written >/data/file && ! echo never 2>/dev/null >/fixed/file'
+    is "$(cat /var/volume/file)" written
+}
+terminal_is_of_the_sandbox() {
+    nsl run --network none -t -- sh -c 'tty; test -t 0 && test -t 1 && echo yes' </dev/ttyS0 >/var/terminal
+    is "$(tr -d '\r' </var/terminal)" "$(printf '/dev/pts/0\nyes')"
+}
+signals_are_forwarded() {
+    nsl run --network none -- sh -c 'trap "exit 7" USR1; echo ready; while :; do sleep 0.05; done' >/var/ready &
+    until_true grep -q ready /var/ready
+    kill -USR1 $!
+    status 7 wait $!
+}
+network_has_addresses_and_a_route() {
+    inside=$(nsl run -- sh -c 'ip -4 addr show; ip route')
+    echo "$inside"
+    echo "$inside" | grep -q 'inet 127.0.0.1/8'
+    echo "$inside" | grep -q '^default via '
+    nsl run -- sh -c 'ping -c 1 -W 5 $(ip route | sed -n "s/^default via \([0-9.]*\).*/\1/p")'
+}
+
+other_network() { [ "$(readlink /proc/$1/ns/net)" != "$(readlink /proc/self/ns/net)" ]; }
+# A host beyond this one, which knows no way back to a sandbox: only what is masqueraded gets an answer.
+network_reaches_beyond_the_host() {
+    unshare -n sleep 30 &
+    beyond=$!
+    until_true other_network $beyond
+    ip link add way type veth 2>/dev/null || ip link add way type veth peer name way-peer
+    peer=$(cat /sys/class/net/way/iflink)
+    for device in /sys/class/net/*; do
+        if [ "$(cat "$device/ifindex")" = "$peer" ]; then peer=${device##*/}; break; fi
+    done
+    ip link set "$peer" netns $beyond
+    ip address add 10.9.0.1/24 dev way
+    ip link set way up
+    nsenter -t $beyond -n ip link set "$peer" up
+    nsenter -t $beyond -n ip address add 10.9.0.2/24 dev "$peer"
+    nsenter -t $beyond -n nc -l -p 7000 -e echo hello &
+    result=0
+    is "$(nsl run -- sh -c 'for _ in 1 2 3 4 5; do nc -w 5 10.9.0.2 7000 </dev/null && exit; sleep 0.2; done')" hello || result=1
+    kill -9 $beyond
+    ip link delete way
+    return $result
+}
+
+# The example that started nsl: a root in memory, a pair of devices, and TCP both ways.
+example_of_the_article() {
+    ports() { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q ':1B59 0*:0000 0A '; }
+    nc -l -p 7001 -e echo from-host &
+    until_true ports
+    nsl run --empty -v /bin:/bin:ro --ip 192.168.1.2/24 --gateway 192.168.1.1 -- sh -c '
+        nc -w 5 192.168.1.1 7001 </dev/null
+        echo from-sandbox | nc -l -p 7002
+        ls /
+        exit 3' >/var/example &
+    sandbox=$!
+    got=
+    for _ in $(seq 50); do
+        got=$(nc -w 5 192.168.1.2 7002 </dev/null 2>/dev/null) && [ "$got" ] && break
+        sleep 0.1
+    done
+    is "$got" from-sandbox
+    status 3 wait $sandbox
+    is "$(echo $(cat /var/example))" "from-host bin dev etc proc run sys tmp"
+}
+killed_launcher_leaves_nothing() {
+    for network in veth none; do
+        nsl run --network $network -- sh -c 'sleep 1234 & setsid sleep 1234 & echo ready; sleep 1234' >/var/ready &
+        until_true grep -q ready /var/ready
+        kill -9 $!
+        status 137 wait $!
+        nothing_left
+        : >/var/ready
+    done
+}
+many_leave_nothing() {
+    for _ in $(seq 100); do
+        isolated true
+        nsl run -- true
+    done
+}
+
+# --- as an ordinary user -------------------------------------------------------------------------------------------
+
+as_user() { su -s /bin/sh user -c "$1"; }
+
+user_runs_a_command() {
+    status 42 as_user "nsl run --network none -- sh -c 'exit 42'"
+    is "$(as_user "nsl run --network none -- sh -c 'id -u; echo /proc/[0-9]*'")" "$(printf '1000\n/proc/1 /proc/2')"
+}
+user_writes_to_a_copy() {
+    is "$(as_user "cd; nsl run --network none -- sh -c 'pwd; cat own; echo changed >own; cat own; rm -r folder; mkdir folder; ls folder'")" \
+        "$(printf '/home/user\nown\nchanged')"
+    is "$(cat /home/user/own)" own
+    [ -e /home/user/folder/file ]
+}
+user_has_a_terminal() {
+    chmod 666 /dev/ttyS0
+    as_user "nsl run --network none -t -- tty </dev/ttyS0" >/var/terminal
+    is "$(tr -d '\r' </var/terminal)" /dev/pts/0
+}
+killed_launcher_of_a_user_leaves_nothing() {
+    : >/var/ready
+    # shellcheck disable=SC2016
+    # Not as_user: its process is to be nsl itself.
+    su -s /bin/sh user -c 'exec nsl run --network none -- sh -c "echo ready; sleep 1234"' >/var/ready &
+    until_true grep -q ready /var/ready
+    kill -9 $!
+    status 137 wait $!
+}
+
+# --- the kernel ----------------------------------------------------------------------------------------------------
+
+kernel_complained_of_nothing() {
+    if dmesg | grep -E 'BUG:|WARNING:|Oops|segfault|general protection|unregister_netdevice'; then return 1; fi
+}
+
+links_before=$(links)
+mounts_before=$(mounts)
+echo "# Linux $(uname -r), up since $(cut -d ' ' -f 1 /proc/uptime) s"
+check "the machine's PID 1 is nsl-init" machine_runs_nsl_init
+check "the machine has cgroup2 alone and shared mounts" machine_has_cgroup2
+check "nsl-init reaps the machine's orphans" init_reaps_orphans_of_the_machine
+check "a command succeeds" true_succeeds
+check "the command's status is forwarded" status_is_forwarded
+check "the command is alone in its world" command_is_alone
+check "the root is copied on write" root_is_copied_on_write
+check "the root can be a directory" root_can_be_a_directory
+check "volumes are seen, read-only where asked" volumes_are_seen
+check "a terminal is one of the sandbox's own" terminal_is_of_the_sandbox
+check "signals are forwarded" signals_are_forwarded
+check "the network has addresses and a route" network_has_addresses_and_a_route
+check "the network reaches beyond the host" network_reaches_beyond_the_host
+check "the article's example works" example_of_the_article
+check "a killed launcher leaves nothing" killed_launcher_leaves_nothing
+check "200 sandboxes in a row leave nothing" many_leave_nothing
+check "an ordinary user runs a command" user_runs_a_command
+check "an ordinary user writes to a copy" user_writes_to_a_copy
+check "an ordinary user has a terminal" user_has_a_terminal
+check "a killed launcher of a user leaves nothing" killed_launcher_of_a_user_leaves_nothing
+check "the kernel complained of nothing" kernel_complained_of_nothing
+echo "# $((number - failed)) of $number checks passed in $(($(date +%s) - start)) s"
+echo "vm: end"
+# PID 1 would only panic the kernel by its own end: this is how this machine goes off.
+poweroff -f
