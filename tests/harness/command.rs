@@ -8,7 +8,7 @@ use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -166,7 +166,9 @@ impl Running {
                 self.stdout = Some(reader);
                 panic!("no line came: {}", self.finish_now());
             }
-            Err(_timeout) => panic!("no line came in time: {}", self.finish_now()),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                panic!("no line came in time: {}", self.finish_now())
+            }
         }
     }
 

@@ -11,7 +11,7 @@ mkdir -p "$3"
 cache=$(cd "$3" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
 # What the slowest machine needs several times over.
-limit=${NSL_VM_SECONDS:-240}
+limit=400
 memory=512
 
 fail() {
