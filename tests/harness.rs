@@ -65,11 +65,15 @@ mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 tmpfs /run
 touch /run/nsl
 mount --bind "$1" /run/nsl
+built=$(dirname "$1")
+mkdir /run/built
+mount --bind "$built" /run/built
 mkdir -p /run/systemd/resolve
 echo nameserver 192.0.2.53 | tee /run/systemd/resolve/resolv.conf > /run/systemd/resolve/stub-resolv.conf
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mkdir -m 1777 /tmp/test
+if [ ! -d "$built" ]; then mkdir -p "$built"; mount --bind /run/built "$built"; fi
 echo ready
 exec cat"#;
 

@@ -244,3 +244,34 @@ fn arguments_past_the_limit_are_told() {
     let output = host.command("bash", ["-c", &script]).run();
     output.assert_refused(126, &["execute /mnt/script: Argument list too long", "hint"]);
 }
+
+/// The setting belongs to a PID namespace: the test has one of its own.
+#[test]
+fn a_kernel_that_executes_no_memory_files_is_told() {
+    let host = crate::host!();
+    let words = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "sh", "-c"];
+    let run = |value: u32| {
+        let script = format!("echo {value} > /proc/sys/vm/memfd_noexec; exec {NSL} run --network none -- true");
+        host.command("unshare", words.iter().copied().chain([script.as_str()])).run()
+    };
+    run(2).assert_refused(125, &["memory file", "Permission denied", "vm.memfd_noexec"]);
+    run(1).assert_prints("");
+}
+
+#[test]
+fn too_few_descriptors_are_told() {
+    let host = crate::host!();
+    for network in ["none", "veth"] {
+        let run = |count: u32| {
+            let script = format!("exec prlimit --nofile={count} {NSL} run --network {network} -- true");
+            host.command("sh", ["-c", &script]).run()
+        };
+        // Each of the places where one is missing, up to where there are enough.
+        let enough = (4..24).find(|count| {
+            let output = run(*count);
+            output.code == 0 || output.assert_refused(125, &["Too many open files"]).code == 0
+        });
+        assert!(enough.is_some_and(|count| count > 8), "{enough:?}");
+        host.assert_clean();
+    }
+}

@@ -42,6 +42,18 @@ fn user_namespace_refused() -> String {
     }
 }
 
+/// Why there is no memory file to execute the init from.
+pub fn memory_file(errno: Errno) -> Error {
+    let error = Error::os("make a memory file for nsl-init", errno);
+    match errno {
+        Errno::EACCES => error.hint("sysctl vm.memfd_noexec is 2, which forbids it: nsl needs 0 or 1"),
+        Errno::EMFILE => error.hint(FILES),
+        _ => error,
+    }
+}
+
+const FILES: &str = "nsl needs some fifteen open files: see ulimit -n";
+
 /// A step of the child that failed.
 pub fn child_step(step: &Step, errno: i32) -> Error {
     let errno = Errno::from_raw(errno);
@@ -69,7 +81,7 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
         (Step::Volume(_), Errno::ENOTDIR | Errno::EISDIR) => {
             error.hint("one of source and target is a file, the other a directory")
         }
-        (Step::Execute, Errno::EACCES) => error.hint("sysctl vm.memfd_noexec is 2: nsl needs 0 or 1"),
+        (_, Errno::EMFILE) => error.hint(FILES),
         (_, Errno::ENOSPC) => {
             error.hint("a limit is reached: see the sysctls fs.mount-max and user.max_mnt_namespaces")
         }

@@ -54,7 +54,7 @@ pub fn run(run: &cli::Run) -> Result<u8> {
     let names = names(&plan)?;
     let blocked = Blocked::new()?;
     let boot = boot_message(&spec, &plan, &blocked)?;
-    let init = image::init().map_err(|errno| Error::os("make a memory file for nsl-init", errno))?;
+    let init = image::init().map_err(hints::memory_file)?;
     let (streams, relays) = if spec.terminal() {
         (terminal::pty_streams(), Vec::new())
     } else {
@@ -159,7 +159,7 @@ impl Sandbox {
         if let Network::Veth(veth) = self.plan.network {
             let socket = self.expect(Report::Netlink)?;
             let created = net::create(&veth, self.init.pid, socket);
-            let addresses = created.map_err(|error| self.killed(&error).unwrap_or(error))?;
+            let addresses = created.map_err(|error| self.cause_of(error))?;
             debug!(%addresses, "the network stands");
         }
         if self.spec.terminal() {
@@ -183,17 +183,18 @@ impl Sandbox {
         }
     }
 
-    /// Why the sandbox ended, if it has been killed: what failed after that failed for that reason. A process that is
-    /// not found any more has yet to end in full.
-    fn killed(&mut self, error: &Error) -> Option<Error> {
+    /// What stands behind a failure on the host's side: what failed inside at the same time, or who killed the init. A
+    /// process that is not found any more has yet to end in full.
+    fn cause_of(&mut self, error: Error) -> Error {
         let mut ended = [PollFd::new(self.init.descriptor(), PollFlags::POLLIN)];
         let patience = if error.errno() == Some(Errno::ESRCH) { 1000_u16 } else { 0 };
-        match nix::poll::poll(&mut ended, patience) {
-            Ok(1) => match self.init.wait() {
-                Ok(Ended::Killed(signal)) => Some(killed_by(START, signal)),
-                _ => None,
-            },
-            _ => None,
+        let has_ended = nix::poll::poll(&mut ended, patience) == Ok(1);
+        if let Err(inside) = self.take_reports() {
+            return inside;
+        }
+        match has_ended.then(|| self.init.wait()) {
+            Some(Ok(Ended::Killed(signal))) => killed_by(START, signal),
+            _ => error,
         }
     }
 
