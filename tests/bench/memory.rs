@@ -5,6 +5,8 @@ use crate::inits::PEERS;
 use crate::measure::Outcome;
 use crate::programs::{Programs, installed};
 use crate::report::{Goal, Line, Report, Side, Unit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -55,19 +57,25 @@ fn sizes(floor: &Path, init: &Path) -> Sizes {
     Sizes { file: file.into(), rss: rss.into(), private: private.into() }
 }
 
-/// RSS and private memory of an init that waits. When the floor that started it is killed, the kernel kills the rest.
+/// RSS and private memory of an init that waits. It is killed then, all of its namespace with it, and the floor that
+/// started it reaps it and ends.
 fn memory_of(floor: &Path, init: &Path) -> Result<(f64, f64)> {
     let mut start = Command::new(floor);
     start.args(["pid", "--"]).arg(init).args(["--", "/bin/sleep", "1000"]).env_clear().stdin(Stdio::null());
     let mut starter = start.spawn().map_err(|error| format!("cannot start: {error}"))?;
-    let read = wait_until_idle(&mut starter).and_then(|pid| {
-        let rollup = format!("/proc/{pid}/smaps_rollup");
-        let text = fs::read_to_string(&rollup).map_err(|error| format!("cannot read {rollup}: {error}"))?;
-        Ok((field(&text, "Rss")?, field(&text, "Private_Clean")? + field(&text, "Private_Dirty")?))
-    });
-    let _ = starter.kill();
+    let read = wait_until_idle(&mut starter).and_then(read_memory);
+    let end = child_of(starter.id()).map(|init| kill(Pid::from_raw(init as i32), Signal::SIGKILL));
+    if end != Some(Ok(())) {
+        let _ = starter.kill();
+    }
     let _ = starter.wait();
     read
+}
+
+fn read_memory(pid: u32) -> Result<(f64, f64)> {
+    let rollup = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(&rollup).map_err(|error| format!("cannot read {rollup}: {error}"))?;
+    Ok((field(&text, "Rss")?, field(&text, "Private_Clean")? + field(&text, "Private_Dirty")?))
 }
 
 fn field(rollup: &str, name: &str) -> Result<f64> {
