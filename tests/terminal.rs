@@ -188,7 +188,7 @@ fn no_descriptor_of_the_callers_terminal_is_inside() {
 fn tiocsti_puts_nothing_into_the_callers_terminal() {
     let host = crate::host!("perl");
     let script = "perl -e 'for my $name (\"/dev/tty\", \"/dev/console\", glob(\"/proc/self/fd/*\")) \
-        { open(my $f, \"+<\", $name) or next; ioctl($f, 0x5412, \"X\") }'; echo tried";
+        { open(my $f, \"+<\", $name) or next; my $key = \"X\"; ioctl($f, 0x5412, $key) }' && echo tried";
     for options in [&[][..], &["-T"]] {
         let mut pty = Pty::start_with_settings(sandbox(&host, options, script), &["sane", "-icanon"]);
         assert_eq!(pty.end(), 0);
