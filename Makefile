@@ -64,7 +64,7 @@ clean:  ## Remove all that was built or downloaded
 	cargo clean
 
 rust:
-	@command -v cargo >/dev/null || { echo "make: there is no cargo (hint: install Rust 1.88 or newer, with rustup)" >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo "make: there is no cargo (hint: install Rust 1.91 or newer, with rustup)" >&2; exit 1; }
 
 # A static nsl needs libc's archive, which comes with the compiler's development package.
 linker: rust

@@ -65,6 +65,7 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
         (Step::HostOverlay, Errno::EINVAL) => {
             error.hint("this root can be no lower layer, as inside other overlays: use --rootfs or --empty")
         }
+        (Step::Scratch, Errno::ENOENT) => error.hint("the host has no directory /proc: mkdir /proc"),
         (Step::MapIdentity { .. }, Errno::ENOENT) => error.hint("/proc is not mounted: mount -t proc proc /proc"),
         (Step::DirectoryRoot(_), Errno::EROFS | Errno::EACCES | Errno::EPERM) => {
             error.hint("the root needs the directories dev, proc and sys; make them first")

@@ -1,4 +1,5 @@
-//! The story of `nsl run`: plan, spawn, network, go, wait, undo.
+//! The story of `nsl run`: plan, spawn, network, go, wait. There is nothing to undo: the kernel drops it all with
+//! the init.
 
 use crate::cli;
 use crate::error::{Error, Result};
@@ -70,7 +71,8 @@ pub fn run(run: &cli::Run) -> Result<u8> {
 }
 
 fn show(plan: &Plan) -> Result<u8> {
-    write!(std::io::stdout(), "{plan}").map_err(|error| Error::io("write the plan", &error))?;
+    let mut out = std::io::stdout();
+    write!(out, "{plan}").and_then(|()| out.flush()).map_err(|error| Error::io("write the plan", &error))?;
     Ok(0)
 }
 

@@ -13,7 +13,7 @@
 //!    │◀─────── Report::Started or ::Failed ─│
 //!    │ signals, by its pidfd ──────────────▶│ forwards ───────────────────────▶
 //!    │◀──────────────────── Report::Stopped │◀──────────────────────────────── stopped by SIGTSTP …
-//!    │◀───────────────────── Report::Exited │◀──────────────────────────────── ended
+//!    │◀─────── Exited, if something is left │◀──────────────────────────────── ended
 //!    │                                      │ ends what is left, reaps, exits with the same status
 //! ```
 //!
