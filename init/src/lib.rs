@@ -10,3 +10,10 @@ mod help;
 pub mod message;
 pub mod number;
 pub mod path;
+
+// The checks of the fuzz targets name the library as those do.
+#[cfg(test)]
+extern crate self as nsl_init;
+#[cfg(test)]
+#[path = "../fuzz/test.rs"]
+mod fuzz;
