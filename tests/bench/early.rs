@@ -4,9 +4,10 @@
 
 use crate::Result;
 use crate::inits;
-use crate::measure::{Outcome, Random, interleave};
+use crate::measure::Outcome;
 use crate::programs::Programs;
 use crate::report::{Goal, Line, Report, Side, Unit};
+use crate::rounds::{Random, interleave};
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 

@@ -2,10 +2,11 @@
 
 use crate::Result;
 use crate::inits::{self, Init};
-use crate::measure::{Outcome, interleave};
+use crate::measure::Outcome;
 use crate::processes::Running;
 use crate::programs::Programs;
 use crate::report::{Goal, Line, Report, Side, Unit};
+use crate::rounds::interleave;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::OsStr;

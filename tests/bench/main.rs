@@ -20,7 +20,7 @@
 //! - Row 9: a process under the init waits for signals and answers each by a byte; the time is that of the round trip.
 //!   All inits wait at once and get their signals in turn. "no init" is that process as PID 1.
 //! - Row 10 counts, and has no median. SIGTERM goes to the init, or to nsl, at a random moment, the same for all in a
-//!   round. SIGPWR follows once the command runs: if the command gets that one alone, SIGTERM was lost. With `nsl run`,
+//!   round. SIGWINCH follows once the command runs: if the command gets that one alone, SIGTERM was lost. With `nsl run`,
 //!   one that ends all before the command runs is not lost.
 //! - In rows 1 to 4 a contender counts only if it proved before that it ran a command in namespaces of its own and
 //!   handed on its exit status, and in all rows only if every run was as it has to be. Else it is "failed", or "not
@@ -43,6 +43,7 @@ mod programs;
 mod proof;
 mod reaping;
 mod report;
+mod rounds;
 mod starts;
 mod world;
 

@@ -3,10 +3,11 @@
 
 use crate::Result;
 use crate::inits::{self, Init, PEERS};
-use crate::measure::{Outcome, interleave};
+use crate::measure::Outcome;
 use crate::processes::{Running, children_of, on_cpu, state};
 use crate::programs::Programs;
 use crate::report::{Goal, Line, Report, Side, Unit};
+use crate::rounds::interleave;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A SIGTERM early in the life of an init. What follows it tells without a guess at time whether it was lost: SIGPWR,
+//! A SIGTERM early in the life of an init. What follows it tells without a guess at time whether it was lost: SIGWINCH,
 //! which no init takes first, because of two pending signals the lower number comes first.
 
 use crate::sys::{self, Started};
@@ -45,9 +45,9 @@ pub fn run(how: &str, delay: Duration, command: &[&str]) -> Option<ExitCode> {
 fn fate(answers: &mut UnixStream, started: &Started) -> Result<bool, String> {
     loop {
         match next(answers)? {
-            Some(READY) => started.send(sys::SIGPWR),
+            Some(READY) => started.send(sys::SIGWINCH),
             Some(sys::SIGTERM) => return Ok(false),
-            Some(sys::SIGPWR) => return Ok(true),
+            Some(sys::SIGWINCH) => return Ok(true),
             Some(_) => {}
             // SIGTERM ended the command, or what was to become it.
             None => match started.wait() {

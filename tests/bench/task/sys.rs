@@ -8,7 +8,7 @@ use std::ptr;
 
 pub const SIGKILL: u8 = 9;
 pub const SIGTERM: u8 = 15;
-pub const SIGPWR: u8 = 30;
+pub const SIGWINCH: u8 = 28;
 const SIGCHLD: c_int = 17;
 const SIG_BLOCK: c_int = 0;
 const PR_SET_PDEATHSIG: c_int = 1;
