@@ -15,8 +15,9 @@
 //! - Row 5 is read while the init waits for `sleep`. RSS counts pages shared with the page cache, private memory does
 //!   not. The files of tini and dumb-init need a libc besides.
 //! - Row 8: one process under the init makes orphans by a double fork, one after the other; the time ends when none is
-//!   left, zombies included, as the process itself sees it, and most of it is that of making them. The init's CPU time
-//!   is the kernel's count. Zombies are then looked for from outside.
+//!   left, zombies included, as that process itself sees it. All is on one CPU, so that nothing which the init does is
+//!   hidden; most of the time is still that of making them. The init's CPU time is the kernel's count. Zombies are
+//!   then looked for from outside.
 //! - Row 9: a process under the init waits for signals and answers each by a byte; the time is that of the round trip.
 //!   All inits wait at once and get their signals in turn. "no init" is that process as PID 1.
 //! - Row 10 counts, and has no median. SIGTERM goes to the init, or to nsl, at a random moment, the same for all in a
