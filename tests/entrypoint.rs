@@ -98,8 +98,7 @@ fn as_a_subreaper_it_ends_what_is_left_as_well() {
     output.assert_code(5).assert_stdout("up\nasked");
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     // Those that fork as fast as they can are met as well.
-    let script =
-        "for i in 1 2 3; do sh -c 'trap \"\" TERM; f() { (f) & (f) & sleep 0.3; }; f' & done; exec perl -e 'select undef, undef, undef, 0.05; exit 6'";
+    let script = "sh -c 'trap \"\" TERM; f() { (f) & (f) & sleep 0.3; }; f' & exec perl -e 'select undef, undef, undef, 0.05; exit 6'";
     let limited = ["prlimit", "--nproc=200", INIT, "--grace", "50ms", "sh", "-c", script];
     let output = host.command("setpriv", ["--reuid=1234", "--clear-groups"].iter().chain(&limited)).run();
     output.assert_code(6);
@@ -211,6 +210,17 @@ fn a_full_process_table_is_one_line_and_125() {
     let output = host.command("setpriv", words).run();
     output.assert_code(125).assert_stdout("");
     assert_eq!(output.stderr(), "nsl-init: cannot start a process for true: Resource temporarily unavailable\n");
+}
+
+#[test]
+fn stderr_that_nobody_reads_holds_nothing_up() {
+    let host = crate::host!();
+    // A pipe that is full, and whose reader sleeps.
+    let script = "mkfifo /tmp/test/full; sleep 1000 0</tmp/test/full & reader=$!; exec 2>/tmp/test/full; \
+        dd if=/dev/zero of=/dev/stderr bs=65536 count=1 status=none; \
+        \"$0\" -vvv -w sh -c 'for n in 1 2 3; do (sleep 0.01 &); done; sleep 0.2; exit 3'; echo $?; kill $reader";
+    host.command("sh", ["-c", script, INIT]).run().assert_stdout("3");
+    host.sh("rm /tmp/test/full");
 }
 
 #[test]

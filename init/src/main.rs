@@ -15,6 +15,7 @@ use nsl_init::message::{self, Event, Facts, Line};
 use nsl_shared::boot::{self, InitStep, Report};
 use nsl_shared::exit;
 use nsl_shared::signal::{Signal, SignalSet};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use start::{Command, Kept, Started};
@@ -195,14 +196,25 @@ fn give(answer: &Answer) -> u8 {
     }
 }
 
-/// Says on stderr what happened, if one wants to know.
+/// Says on stderr what happened, if one wants to know. What does not end the init must not hold it up: where nobody
+/// reads, it is left unsaid.
 #[inline(never)]
 fn tell(options: &Options, event: Event, facts: Facts<'_>) {
-    if let Some(words) = message::words(options.program, options.verbosity, event) {
+    let ends_it = matches!(event, Event::ForkFailed | Event::ExecFailed | Event::InterpreterMissing);
+    if let Some(words) = message::words(options.program, options.verbosity, event)
+        && (ends_it || takes_a_line())
+    {
         // What a pipe takes at once.
         let mut buffer = [0; 4096];
         let mut line = Line::new(&mut buffer);
         line.fill(words, &facts, rustix::process::getpid().as_raw_pid());
         let _ = rustix::io::write(sys::descriptor(2), line.as_bytes());
     }
+}
+
+/// Can a line be written to stderr without waiting? A pipe with any room has room for a whole line.
+fn takes_a_line() -> bool {
+    let stderr = sys::descriptor(2);
+    let at_once = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&at_once)).is_ok_and(|ready| ready > 0)
 }
