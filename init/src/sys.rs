@@ -11,6 +11,7 @@ use nsl_shared::signal::{self, Signal, SignalSet};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
+use rustix::process::Pid;
 use syscalls::{Sysno, syscall};
 
 /// Where the kernel starts the program: the stack pointer is at argc (System V ABI, "initial process stack").
@@ -416,6 +417,19 @@ pub fn signal_process(process: &OwnedFd, signal: Signal) -> Result<(), Errno> {
     use rustix::fd::AsRawFd;
     // SAFETY: without a siginfo the call touches no memory.
     checked(unsafe { syscall!(Sysno::pidfd_send_signal, process.as_raw_fd(), signal.number(), 0, 0) }).map(|_| ())
+}
+
+/// This process's group; nothing if it lies outside of the PID namespace (then the kernel gives 0, which rustix takes
+/// for a process ID).
+pub fn own_group() -> Option<Pid> {
+    // SAFETY: the call touches no memory.
+    Pid::from_raw(unsafe { syscall!(Sysno::getpgid, 0) }.unwrap_or(0) as i32)
+}
+
+/// Does this process lead its session?
+pub fn leads_session() -> bool {
+    // SAFETY: the call touches no memory.
+    Pid::from_raw(unsafe { syscall!(Sysno::getsid, 0) }.unwrap_or(0) as i32) == Some(rustix::process::getpid())
 }
 
 /// Brings the loopback device of this network namespace up (`netdevice(7)`).
