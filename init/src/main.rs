@@ -86,7 +86,7 @@ fn boot_up(status: BorrowedFd<'_>, options: &mut Options) -> Result<(i32, bool),
         dispositions: None,
         credentials: boot.credentials,
         capabilities: boot.capabilities,
-        workdir: Some(boot.workdir),
+        workdir: sys::c_str(boot.workdir.as_bytes()),
         any_workdir: boot.setup.contains(boot::Setup::ANY_WORKDIR),
         close_descriptors: true,
     })

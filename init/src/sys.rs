@@ -305,7 +305,7 @@ impl Loaded {
             let base = unsafe { start.cast::<*const c_char>().add(first) };
             for (index, string) in strings.iter().enumerate() {
                 // SAFETY: the index is below the count of the list, for which there is room.
-                unsafe { *base.add(index) = string.as_ptr() };
+                unsafe { *base.add(index) = string.as_ptr().cast() };
             }
             base
         };
@@ -324,6 +324,14 @@ impl Loaded {
             }
         }
     }
+}
+
+/// `bytes` as a string, if their one NUL stands at the end. `CStr` has the same with a search that is six times as
+/// large.
+pub fn c_str(bytes: &[u8]) -> Option<&CStr> {
+    let nul = bytes.iter().position(|byte| *byte == 0)?;
+    // SAFETY: the first NUL stands at the end.
+    (nul + 1 == bytes.len()).then(|| unsafe { CStr::from_bytes_with_nul_unchecked(bytes) })
 }
 
 /// Takes over descriptor `number`, which was handed to this process.
