@@ -1,8 +1,10 @@
 //! The parts of nsl-init that need no kernel, so that they are tested with std: its command line, the words of
-//! errors, the search of PATH.
+//! errors, the search of PATH, what is to be read of the kernel's files.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod errno;
+pub mod kernel_line;
+pub mod mountinfo;
 pub mod path;

@@ -156,6 +156,11 @@ impl Arguments {
         (index < self.count).then(|| unsafe { CStr::from_ptr(*self.argv.add(index)) })
     }
 
+    /// How many there are, the name included.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &'static CStr> {
         (0..self.count).filter_map(|index| self.get(index))
     }
@@ -164,6 +169,18 @@ impl Arguments {
     pub fn command(self, index: usize) -> Option<Vectors> {
         // SAFETY: the index lies inside argv, and so does the one before it.
         (index > 0 && index < self.count).then(|| Vectors { argv: unsafe { self.argv.add(index) }, envp: self.envp })
+    }
+
+    /// The command `path` without arguments, in place of all of these.
+    pub fn replace(self, path: &'static CStr) -> Option<Vectors> {
+        // SAFETY: the last argument is inside argv and a null follows it. The slot before it is argv's as well, or, with
+        // one argument, the count in front of argv (see `enter`), which has been read.
+        let argv = unsafe {
+            let argv = self.argv.add(self.count.checked_sub(1)?);
+            *argv = path.as_ptr();
+            argv
+        };
+        Some(Vectors { argv, envp: self.envp })
     }
 }
 
@@ -454,4 +471,14 @@ pub fn set_credentials(uid: u32, gid: u32) -> Result<(), Errno> {
     checked(unsafe { syscall!(Sysno::setresgid, gid, gid, gid) })?;
     // SAFETY: numbers only.
     checked(unsafe { syscall!(Sysno::setresuid, uid, uid, uid) }).map(|_| ())
+}
+
+/// How many bytes `terminal` has still to send (TIOCOUTQ of ioctl_tty(2)); 0 if it is none.
+pub fn unsent(terminal: BorrowedFd<'_>) -> i32 {
+    use rustix::fd::AsRawFd;
+    const TIOCOUTQ: usize = 0x5411;
+    let mut count = 0_i32;
+    // SAFETY: the count lives through the call, which stores an int there or nothing.
+    let _ = unsafe { syscall!(Sysno::ioctl, terminal.as_raw_fd(), TIOCOUTQ, &raw mut count) };
+    count
 }
