@@ -5,7 +5,9 @@ use crate::setup;
 use crate::sys::{self, Arguments};
 use core::ffi::CStr;
 use nsl_init::errno;
+use nsl_init::getopt::Word;
 use nsl_init::kernel_line::InitWords;
+use nsl_init::message::Line;
 use nsl_init::mountinfo::MountPoints;
 use nsl_shared::signal::Signal;
 use rustix::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
@@ -91,7 +93,7 @@ pub fn prepare() -> bool {
                 warn(b"mount ", target, why);
             }
         }
-        if needed.target == c"/dev" && (by_kernel || rustix::io::fcntl_getfd(sys::stream(2)).is_err()) {
+        if needed.target == c"/dev" && (by_kernel || rustix::io::fcntl_getfd(sys::descriptor(2)).is_err()) {
             take_console();
         }
     }
@@ -102,7 +104,7 @@ pub fn prepare() -> bool {
     let _ = rustix::system::reboot(RebootCommand::CadOff);
     // With a session and its terminal, a shell on the console has job control. No terminal is no error.
     let _ = rustix::process::setsid();
-    let _ = rustix::process::ioctl_tiocsctty(sys::stream(0));
+    let _ = rustix::process::ioctl_tiocsctty(sys::descriptor(0));
     by_kernel
 }
 
@@ -130,23 +132,28 @@ fn open_console(flags: OFlags) -> Result<OwnedFd, Errno> {
 }
 
 fn warn(verb: &[u8], what: &CStr, why: Errno) {
-    crate::say(&[b"warning: cannot ", verb, what.to_bytes(), b": ", errno::words(why.raw_os_error()).as_bytes()]);
+    let mut buffer = [0; 256];
+    let mut line = Line::new(&mut buffer);
+    for part in [b"nsl-init: warning: cannot ", verb, what.to_bytes(), b": ", errno::words(why.raw_os_error()), b"\n"] {
+        line.push(part);
+    }
+    let _ = rustix::io::write(sys::descriptor(2), line.as_bytes());
 }
 
-/// Where in the arguments `[OPTIONS] COMMAND…` begins. Behind the last one: there is none, and `SERVICE` is to run.
-///
-/// The kernel hands its init the words that mean nothing to it (`splash`), then those behind `--`, but not the `--`.
-pub fn first_word(arguments: &Arguments, by_kernel: bool) -> usize {
-    if !by_kernel || arguments.iter().any(|word| word == c"--") {
-        return 1;
+/// Leaves in the arguments what `[OPTIONS] COMMAND…` is. The kernel hands its init the words that mean nothing to it
+/// (`splash`), then those behind `--`, but not the `--`. Another init that has become us knows what it says.
+pub fn leave_out_noise(arguments: &mut Arguments, by_kernel: bool) {
+    let words = arguments.words();
+    if !by_kernel || words.iter().any(|word| word.bytes() == b"--") {
+        return;
     }
-    let mut words = InitWords::default();
+    let behind_name = words.len().saturating_sub(1);
+    let mut ours = InitWords::default();
     let line = rustix::fs::open(c"/proc/cmdline", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    if let Err(why) = line.and_then(|line| pieces(line.as_fd(), &mut |piece| words.take(piece))) {
-        warn(b"read ", c"/proc/cmdline", why);
-        return 1;
+    match line.and_then(|line| pieces(line.as_fd(), &mut |piece| ours.take(piece))) {
+        Ok(()) => arguments.skip(behind_name.saturating_sub(ours.count())),
+        Err(why) => warn(b"read ", c"/proc/cmdline", why),
     }
-    arguments.count().saturating_sub(words.count()).max(1)
 }
 
 /// Reads `file` from its start to its end, in pieces.
@@ -265,7 +272,7 @@ fn each_mount(mountinfo: BorrowedFd<'_>, act: &mut dyn FnMut(&CStr)) {
 
 /// Writes a line that begins as one, whatever the command left before it, and is out before the power goes.
 fn write_last_line(code: u8) {
-    let console = sys::stream(2);
+    let console = sys::descriptor(2);
     let digits = [b'0' + code / 100, b'0' + code / 10 % 10, b'0' + code % 10];
     let number = match code {
         0..10 => &digits[2..],
