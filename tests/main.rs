@@ -1,6 +1,7 @@
 //! End-to-end tests: the real `nsl` with its real init, inside hosts that the harness makes, seen from both sides.
 
 mod documents;
+mod embed;
 mod ends;
 mod harness;
 mod init;
