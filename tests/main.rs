@@ -9,6 +9,7 @@ mod jobs;
 mod leaks;
 mod network;
 mod plan;
+mod podman;
 mod pty;
 mod refusals;
 mod root;

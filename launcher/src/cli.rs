@@ -103,8 +103,8 @@ pub struct Run {
 
 #[derive(Args)]
 #[command(after_help = "\
-The file is static, executable for everybody, and needs nothing else: as the ENTRYPOINT of an image, for docker and
-podman run --init --init-path FILE, or as the /init of a machine. FILE --help lists what it can do.
+The file is static, executable for everybody, and needs nothing else: as the ENTRYPOINT of an image, for podman run
+--init --init-path FILE, for dockerd --init-path FILE, or as the /init of a machine. FILE --help tells what it can do.
 
 Its name goes to stdout. A file that is there already is replaced at once, also while it is executed.")]
 pub struct Init {
