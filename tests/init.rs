@@ -61,10 +61,9 @@ fn memory_of_a_waiting_init_is_a_few_pages() {
         let lines = rollup.lines().filter(|line| names.iter().any(|name| line.starts_with(name)));
         lines.filter_map(|line| line.split_ascii_whitespace().nth(1)?.parse::<u32>().ok()).sum()
     };
-    // Beside the program itself, which any number of inits share.
-    let (resident, anonymous) = (sum(&["Rss:"]), sum(&["Anonymous:"]));
-    println!("nsl-init as PID 1: {resident} kB resident, {anonymous} kB of them its own");
-    assert!((1..=40).contains(&resident) && anonymous <= 16, "{rollup}");
+    let (resident, own) = (sum(&["Rss:"]), sum(&["Private_Clean:", "Private_Dirty:"]));
+    println!("nsl-init as PID 1: {resident} kB resident, {own} kB of them its own");
+    assert!((1..=40).contains(&resident) && own <= 16, "{rollup}");
 }
 
 #[test]
@@ -318,9 +317,13 @@ fn warnings_and_words_come_when_asked_for() {
     let host = crate::host!();
     let orphan = ["-w", "sh", "-c", "sleep 1000 & exit 0"];
     let output = first(&host, &orphan).run();
-    assert_eq!(output.assert_code(0).stderr(), "nsl-init: warning: reaped an orphan\n");
-    assert_eq!(first(&host, &["-vv", "true"]).run().stderr(), "nsl-init: running as PID 1\n");
-    assert_eq!(ordinary(&host, &["-vv", "true"]).run().stderr(), "nsl-init: running as child subreaper\n");
+    assert_eq!(output.assert_code(0).stderr(), "nsl-init: warning: reaped an orphan, process 3\n");
+    let output = first(&host, &["-vv", "sh", "-c", "kill -QUIT $$"]).run();
+    let lines = ["running as PID 1", "started sh as process 2", "the command was ended by SIGQUIT"];
+    assert_eq!(output.stderr(), lines.map(|line| format!("nsl-init: {line}\n")).concat());
+    let said = ordinary(&host, &["-vv", "true"]).run().stderr();
+    assert!(said.starts_with("nsl-init: running as child subreaper\n"), "{said}");
+    assert_eq!(ordinary(&host, &["true"]).run().stderr(), "");
 }
 
 #[test]

@@ -2,98 +2,92 @@
 //! reaps and ends in order. Under nsl it reads a boot message; alone it reads its command line.
 #![cfg_attr(not(test), no_std, no_main)]
 
+mod rest;
 mod setup;
 mod start;
 mod supervise;
 mod sys;
+mod terminal;
 
-use nsl_init::cli::{self, Options, Parsed, Refused};
-use nsl_init::errno;
+use nsl_init::cli::{self, Answer, Forwarding, Home, Options, Program};
+use nsl_init::getopt::Word;
+use nsl_init::message::{self, Event, Facts, Line};
 use nsl_shared::boot::{self, InitStep, Report};
 use nsl_shared::exit;
 use nsl_shared::signal::{Signal, SignalSet};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use start::{Command, Terminal};
-use supervise::{Forwarding, Supervisor};
+use start::{Command, Kept, Started};
+use supervise::Supervisor;
 
-const HELP: &[u8] = b"\
-Usage: nsl-init [OPTIONS] [--] COMMAND [ARG]...
-Run COMMAND as a child: forward signals to it, reap every orphan, end what it leaves behind, exit with its status.
-
-  -g             forward signals to the process group of the command
-  -s             become a child subreaper (done without asking when not PID 1)
-  -p SIGNAL      get SIGNAL when the parent process ends
-  -e CODE        exit with 0 when the command exits with CODE (repeatable)
-  -w             warn about each orphan that is reaped
-  -v             say more (repeatable)
-  --grace TIME   what is left gets TIME to end after SIGTERM, then SIGKILL [default: 10s]
-  -l             show the licence
-  --version      show the version
-  -h, --help     show this help
-";
-const VERSION: &[u8] = concat!("nsl-init ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
-const LICENSE: &[u8] = concat!("nsl-init is licensed under ", env!("CARGO_PKG_LICENSE"), "\n").as_bytes();
-
-/// A step that failed, and why.
+/// A step that failed, and why; in the process that was to become the command, if there was one.
 struct Failure {
     step: InitStep,
     errno: Errno,
+    pid: i32,
 }
 
 impl Failure {
+    fn new(step: InitStep, errno: Errno) -> Self {
+        Self { step, errno, pid: 0 }
+    }
+
     /// For `map_err`: this step, with the errno that comes.
     fn at(step: InitStep) -> impl Fn(Errno) -> Self {
-        move |errno| Self { step, errno }
+        move |errno| Self::new(step, errno)
     }
 }
 
 /// Where `_start` leads.
-fn main(arguments: sys::Arguments) -> ! {
+fn main(mut arguments: sys::Arguments) -> ! {
     // First of all: what arrives from here on waits, and is forwarded once the command runs.
     let mask = sys::set_signal_mask(SignalSet::ALL);
     // Inherited as ignored it would have the kernel reap in our place, and no end would ever be seen.
-    sys::default_disposition(Signal::CHLD);
-    let code = if arguments.get(1) == Some(boot::BOOT_OPTION) {
+    let ignores_chld = sys::set_ignored(Signal::CHLD, false);
+    let code = if arguments.words().get(1).is_some_and(|word| word.bytes() == boot::BOOT_OPTION.to_bytes()) {
         under_nsl(sys::take_descriptor(boot::STATUS_FD))
     } else {
-        alone(arguments, mask)
+        alone(arguments, mask, Kept { ignores_chld })
     };
     sys::exit(code)
 }
 
 /// PID 1 of a sandbox: does what the boot message says, reports on the status socket, prints nothing.
 fn under_nsl(status: OwnedFd) -> u8 {
-    match boot_up(status.as_fd()) {
-        Ok((command, grace_ms, has_terminal)) => {
+    let mut options = Options::of(Program::NslInit);
+    options.forwarding = Forwarding::AsTerminals;
+    match boot_up(status.as_fd(), &mut options) {
+        Ok((command, has_terminal)) => {
             report(status.as_fd(), Report::Started);
             // The streams are the command's: held open here, they would never end for who reads them. A pty is held
             // by one descriptor: with none, its other end reports a hang-up without end.
             sys::close_streams_from(u32::from(has_terminal));
-            let forwarding = Forwarding::AsTerminals;
-            Supervisor { command, forwarding, grace_ms, status: Some(status), warn: false, stopped: false }.run()
+            let mut supervisor = Supervisor::new(&options, command);
+            supervisor.status = Some(status);
+            supervisor.run()
         }
-        Err(Failure { step, errno }) => {
+        Err(Failure { step, errno, .. }) => {
             report(status.as_fd(), Report::InitFailed { step, errno: errno.raw_os_error() });
             exit::NSL_FAILED
         }
     }
 }
 
-/// Everything up to the running command; returns its process ID, the grace time in milliseconds, and whether it has a
-/// terminal.
-fn boot_up(status: BorrowedFd<'_>) -> Result<(i32, u32, bool), Failure> {
+/// Everything up to the running command; returns its process ID and whether it has a terminal.
+fn boot_up(status: BorrowedFd<'_>, options: &mut Options) -> Result<(i32, bool), Failure> {
     setup::end_with_launcher(status).map_err(Failure::at(InitStep::ReadBootMessage))?;
     let (mut loaded, boot) = setup::read_boot_message().map_err(Failure::at(InitStep::ReadBootMessage))?;
     setup::carry_out(&boot)?;
     setup::wait_for_go(status).map_err(Failure::at(InitStep::ReadBootMessage))?;
-    let grace_ms = boot.grace_ms;
+    options.grace_ms = boot.grace_ms;
     let has_terminal = boot.setup.contains(boot::Setup::TERMINAL);
     let vectors = loaded.vectors(&boot).map_err(Failure::at(InitStep::Fork))?;
     let command = start::start(&Command {
         vectors: &vectors,
         mask: boot.mask,
-        terminal: has_terminal.then(|| Terminal::Given(sys::stream(0))),
+        home: Home::Group,
+        terminal: has_terminal.then(|| sys::descriptor(0)),
+        dispositions: None,
         credentials: boot.credentials,
         capabilities: boot.capabilities,
         workdir: Some(boot.workdir),
@@ -101,7 +95,7 @@ fn boot_up(status: BorrowedFd<'_>) -> Result<(i32, u32, bool), Failure> {
         close_descriptors: true,
     })?;
     loaded.unmap(vectors);
-    Ok((command, grace_ms, has_terminal))
+    Ok((command.pid, has_terminal))
 }
 
 /// A report that can't be sent has no reader: nsl is gone, and its death ends this process as well.
@@ -110,91 +104,109 @@ fn report(status: BorrowedFd<'_>, report: Report) {
 }
 
 /// ENTRYPOINT of an image, or a command line's own init: says what goes wrong on stderr.
-fn alone(arguments: sys::Arguments, mask: SignalSet) -> u8 {
-    let options = match cli::parse(arguments.iter().skip(1).map(core::ffi::CStr::to_bytes)) {
-        Ok(Parsed::Run(options)) => options,
-        Ok(Parsed::Help) => return print(HELP),
-        Ok(Parsed::Version) => return print(VERSION),
-        Ok(Parsed::License) => return print(LICENSE),
-        Err(Refused(why, word)) => {
-            say(&[b"cannot read the options: ", why.as_bytes(), b": ", word, b" (hint: see nsl-init --help)"]);
-            return exit::NSL_FAILED;
+fn alone(mut arguments: sys::Arguments, mask: SignalSet, inherited: Kept) -> u8 {
+    let environment = arguments.environment();
+    let (options, command) = match cli::parse(arguments.words(), |name| environment.variable(name)) {
+        Ok(parsed) => parsed,
+        Err(answer) => return give(&answer),
+    };
+    if let Err(answer) = prepare_alone(&options) {
+        return give(&answer);
+    }
+    let mut started = Started { pid: 0, foreground: false };
+    if let Some(vectors) = arguments.command(command).filter(|_| !options.pause) {
+        let command = Command {
+            vectors: &vectors,
+            mask: if options.program.keeps_mask() { mask } else { SignalSet::NONE },
+            home: options.home,
+            terminal: None,
+            dispositions: options.program.keeps_dispositions().then_some(inherited),
+            credentials: None,
+            capabilities: u64::MAX,
+            workdir: None,
+            any_workdir: false,
+            close_descriptors: false,
+        };
+        let text = vectors.name().to_bytes();
+        match start::start(&command) {
+            Ok(running) => started = running,
+            Err(failure) => return not_started(&options, &failure, text),
         }
-    };
-    let Some(vectors) = arguments.command(options.words + 1) else {
-        say(&[b"cannot start: no command given (hint: nsl-init COMMAND [ARG]...)"]);
-        return exit::NSL_FAILED;
-    };
-    prepare_alone(&options);
-    let command = Command {
-        vectors: &vectors,
-        mask,
-        terminal: Some(Terminal::Found),
-        credentials: None,
-        capabilities: u64::MAX,
-        workdir: None,
-        any_workdir: false,
-        close_descriptors: false,
-    };
-    match start::start(&command) {
-        Ok(pid) => {
-            sys::close_from(3);
-            let _ = rustix::process::chdir(c"/");
-            let forwarding = if options.group { Forwarding::Group } else { Forwarding::Command };
-            let (grace_ms, warn) = (options.grace_ms, options.warn);
-            let code = Supervisor { command: pid, forwarding, grace_ms, status: None, warn, stopped: false }.run();
-            options.exit_code(code)
-        }
-        Err(Failure { step, errno: why }) => {
-            let what: &[u8] = match step {
-                InitStep::Execute => b"execute ",
-                InitStep::ExecuteInterpreter => b"execute the interpreter of ",
-                _ => b"start a process for ",
-            };
-            let words = errno::words(why.raw_os_error()).as_bytes();
-            say(&[b"cannot ", what, vectors.name().to_bytes(), b": ", words]);
-            match step {
-                InitStep::Fork => exit::NSL_FAILED,
-                _ => exit::of_exec_error(why.raw_os_error()),
-            }
+        tell(&options, Event::Started, Facts { text, pid: started.pid, ..Facts::default() });
+        if let Some(ready) = options.ready {
+            let mut buffer = [0; 16];
+            let mut line = Line::new(&mut buffer);
+            line.push_number(started.pid);
+            line.push(b"\n");
+            let _ = rustix::io::write(sys::descriptor(ready), line.as_bytes());
         }
     }
+    sys::close_from(3);
+    let _ = rustix::process::chdir(c"/");
+    let mut supervisor = Supervisor::new(&options, started.pid);
+    supervisor.foreground = started.foreground;
+    supervisor.run()
+}
+
+/// Says why the command does not run; returns the exit code.
+fn not_started(options: &Options, failure: &Failure, text: &[u8]) -> u8 {
+    let event = match failure.step {
+        InitStep::Execute => Event::ExecFailed,
+        InitStep::ExecuteInterpreter => Event::InterpreterMissing,
+        _ => Event::ForkFailed,
+    };
+    let number = failure.errno.raw_os_error();
+    tell(options, event, Facts { text, pid: failure.pid, number, ..Facts::default() });
+    if event == Event::ForkFailed { options.program.failed() } else { options.program.exec_failed(number) }
 }
 
 /// What an init outside of nsl may need before the command starts.
-fn prepare_alone(options: &Options) {
-    let first = rustix::process::getpid().is_init();
-    if (!first || options.subreaper) && rustix::process::set_child_subreaper(Some(rustix::process::getpid())).is_err() {
-        say(&[b"warning: not PID 1 and no child subreaper: orphans will not be reaped"]);
+fn prepare_alone(options: &Options) -> Result<(), Answer> {
+    if let Some(ready) = options.ready {
+        // It is the init's to write to, not the command's.
+        let flags = rustix::io::FdFlags::CLOEXEC;
+        rustix::io::fcntl_setfd(sys::descriptor(ready), flags).map_err(|_| cli::not_open())?;
     }
+    let own = rustix::process::getpid();
+    let reaps = own.is_init()
+        || options.subreaper && rustix::process::set_child_subreaper(Some(own)).is_ok()
+        || rustix::process::child_subreaper() == Ok(Some(own));
+    let role = match (own.is_init(), reaps) {
+        (true, _) => Event::First,
+        (false, true) => Event::Subreaper,
+        (false, false) => Event::NoReaper,
+    };
+    tell(options, role, Facts::default());
     if let Some(signal) = options.parent_death {
         sys::set_parent_death_signal(signal);
     }
-    if options.verbosity > 1 {
-        say(&[if first { b"running as PID 1" } else { b"running as child subreaper" }]);
+    if options.home == Home::Session {
+        terminal::give_up();
     }
+    Ok(())
 }
 
-/// Writes `text` to stdout; returns the exit code.
-fn print(text: &[u8]) -> u8 {
-    match rustix::io::write(sys::stream(1), text) {
-        Ok(_) => 0,
+/// Prints an answer; returns its exit code.
+fn give(answer: &Answer) -> u8 {
+    let mut buffer = [0; 4096];
+    let mut line = Line::new(&mut buffer);
+    for words in answer.words {
+        line.fill(words.as_bytes(), &answer.facts, rustix::process::getpid().as_raw_pid());
+    }
+    match rustix::io::write(sys::descriptor(if answer.to_stderr { 2 } else { 1 }), line.as_bytes()) {
+        Ok(_) => answer.code,
         Err(_) => exit::NSL_FAILED,
     }
 }
 
-/// Writes one line to stderr: the program's name, then `parts`, cut off where it would be longer than a pipe takes
-/// at once.
+/// Says on stderr what happened, if one wants to know.
 #[inline(never)]
-fn say(parts: &[&[u8]]) {
-    let mut line = [0; 4096];
-    let mut length = 0;
-    for part in [&b"nsl-init: "[..]].iter().chain(parts) {
-        let room = line.len() - 1 - length;
-        let part = &part[..part.len().min(room)];
-        line[length..length + part.len()].copy_from_slice(part);
-        length += part.len();
+fn tell(options: &Options, event: Event, facts: Facts<'_>) {
+    if let Some(words) = message::words(options.program, options.verbosity, event) {
+        // What a pipe takes at once.
+        let mut buffer = [0; 4096];
+        let mut line = Line::new(&mut buffer);
+        line.fill(words, &facts, rustix::process::getpid().as_raw_pid());
+        let _ = rustix::io::write(sys::descriptor(2), line.as_bytes());
     }
-    line[length] = b'\n';
-    let _ = rustix::io::write(sys::stream(2), &line[..=length]);
 }

@@ -48,7 +48,7 @@ pub fn carry_out(boot: &Boot<'_>) -> Result<(), Failure> {
         raise_loopback().map_err(Failure::at(InitStep::RaiseLoopback))?;
     }
     if asked(Setup::TERMINAL) {
-        rustix::process::ioctl_tiocsctty(sys::stream(0)).map_err(Failure::at(InitStep::SetTerminal))?;
+        rustix::process::ioctl_tiocsctty(sys::descriptor(0)).map_err(Failure::at(InitStep::SetTerminal))?;
     }
     Ok(())
 }

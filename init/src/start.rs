@@ -2,28 +2,29 @@
 
 use crate::Failure;
 use crate::sys::{self, Vectors};
+use crate::terminal;
 use core::ffi::CStr;
+use nsl_init::cli::Home;
+use nsl_init::message::Line;
+use nsl_init::number;
 use nsl_init::path::{self, Candidates};
 use nsl_shared::boot::{Credentials, InitStep};
-use nsl_shared::signal::SignalSet;
+use nsl_shared::signal::{Signal, SignalSet};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{Access, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::Pid;
 use rustix::thread::{CapabilitySet, CapabilitySets};
-
-/// The terminal whose foreground the command gets.
-pub enum Terminal<'a> {
-    /// This one; it is the session's.
-    Given(BorrowedFd<'a>),
-    /// The session's, if there is one and this process is in its foreground.
-    Found,
-}
 
 /// What to start, and as whom.
 pub struct Command<'a> {
     pub vectors: &'a Vectors,
     pub mask: SignalSet,
-    pub terminal: Option<Terminal<'a>>,
+    pub home: Home,
+    /// The terminal whose foreground the command must get; without one it gets that of the session, if the init has it.
+    pub terminal: Option<BorrowedFd<'a>>,
+    /// What the command keeps of the dispositions that the init inherited, or nothing: then all are the default.
+    pub dispositions: Option<Kept>,
     pub credentials: Option<Credentials>,
     /// What the command may have at most; all bits set leaves capabilities alone.
     pub capabilities: u64,
@@ -34,31 +35,78 @@ pub struct Command<'a> {
     pub close_descriptors: bool,
 }
 
-/// Starts `command` in a process group of its own and returns its process ID once it has been executed.
-pub fn start(command: &Command<'_>) -> Result<i32, Failure> {
+/// The dispositions that were inherited, all of which are still in place but for SIGCHLD's.
+#[derive(Clone, Copy)]
+pub struct Kept {
+    /// Was SIGCHLD ignored?
+    pub ignores_chld: bool,
+}
+
+/// A command that runs.
+pub struct Started {
+    pub pid: i32,
+    /// It got the foreground of the session's terminal from the init.
+    pub foreground: bool,
+}
+
+/// Starts `command` and returns once it has been executed.
+pub fn start(command: &Command<'_>) -> Result<Started, Failure> {
+    let init = rustix::process::getpid();
+    let foreground = command.terminal.is_none()
+        && command.home == Home::Group
+        && terminal::is_foreground(rustix::process::getpgrp());
     let mut failure = None;
-    let pid = sys::vfork(&mut || failure = Some(run(command))).map_err(Failure::at(InitStep::Fork))?;
+    let run = &mut || failure = Some(run(command, init, foreground));
+    let pid = sys::vfork(run).map_err(Failure::at(InitStep::Fork))?;
     match failure {
-        None => Ok(pid),
-        Some(failure) => Err(failure),
+        None => Ok(Started { pid, foreground }),
+        Some(failure) => Err(Failure { pid, ..failure }),
     }
 }
 
 /// In the new process, which shares our memory: comes back only if something fails.
-fn run(command: &Command<'_>) -> Failure {
-    match become_command(command) {
-        Err(failure) => failure,
-        Ok(()) => execute(command.vectors),
+fn run(command: &Command<'_>, init: Pid, foreground: bool) -> Failure {
+    if let Err(failure) = become_command(command, foreground) {
+        return failure;
     }
+    // Whoever handed sockets to the init meant the command (sd_listen_fds(3)).
+    let mut buffer = [0; 32];
+    let mut entry = Line::new(&mut buffer);
+    if command
+        .vectors
+        .variable(LISTEN_PID)
+        .is_some_and(|pid| number::read(pid) == u32::try_from(init.as_raw_pid()).ok())
+    {
+        entry.push(b"LISTEN_PID=");
+        entry.push_number(rustix::process::getpid().as_raw_pid());
+        entry.push(b"\0");
+        if let Ok(entry) = CStr::from_bytes_with_nul(entry.as_bytes()) {
+            command.vectors.replace(LISTEN_PID, entry);
+        }
+    }
+    execute(command.vectors)
 }
 
-fn become_command(command: &Command<'_>) -> Result<(), Failure> {
-    // Signals are still blocked, so that taking the foreground can't stop us (SIGTTOU).
-    let _ = rustix::process::setpgid(None, None);
-    match command.terminal {
-        Some(Terminal::Given(terminal)) => take_foreground(terminal).map_err(Failure::at(InitStep::SetTerminal))?,
-        Some(Terminal::Found) => take_foreground_if_ours(),
-        None => {}
+const LISTEN_PID: &[u8] = b"LISTEN_PID";
+
+fn become_command(command: &Command<'_>, foreground: bool) -> Result<(), Failure> {
+    match command.home {
+        Home::Group => {
+            let parents = rustix::process::getpgrp();
+            let _ = rustix::process::setpgid(None, None);
+            // Signals are still blocked, so that taking the foreground can't stop us (SIGTTOU).
+            if let Some(terminal) = command.terminal {
+                rustix::termios::tcsetpgrp(terminal, rustix::process::getpid())
+                    .map_err(Failure::at(InitStep::SetTerminal))?;
+            } else if foreground {
+                terminal::pass_foreground(parents, rustix::process::getpid());
+            }
+        }
+        Home::Session => {
+            let _ = rustix::process::setsid();
+            let _ = rustix::process::ioctl_tiocsctty(sys::descriptor(0));
+        }
+        Home::Shared => {}
     }
     if command.close_descriptors {
         sys::close_from(3);
@@ -79,27 +127,14 @@ fn become_command(command: &Command<'_>) -> Result<(), Failure> {
             result => result.map_err(Failure::at(InitStep::EnterWorkdir))?,
         }
     }
-    sys::default_dispositions();
+    match command.dispositions {
+        None => sys::default_dispositions(),
+        Some(Kept { ignores_chld }) => {
+            sys::set_ignored(Signal::CHLD, ignores_chld);
+        }
+    }
     sys::set_signal_mask(command.mask);
     Ok(())
-}
-
-fn take_foreground(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
-    rustix::termios::tcsetpgrp(terminal, rustix::process::getpid())
-}
-
-/// Hands the foreground of the session's terminal to the command, if the init holds it. No terminal is no error.
-fn take_foreground_if_ours() {
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(c"/dev/tty", flags, Mode::empty());
-    let terminal = match &opened {
-        Ok(terminal) => rustix::fd::AsFd::as_fd(terminal),
-        Err(_) => sys::stream(0),
-    };
-    let parents_group = rustix::process::getppid().and_then(|parent| rustix::process::getpgid(Some(parent)).ok());
-    if parents_group.is_some() && rustix::termios::tcgetpgrp(terminal).ok() == parents_group {
-        let _ = take_foreground(terminal);
-    }
 }
 
 /// Takes what is not in `allowed` out of the bounding set, for ever.
@@ -132,26 +167,26 @@ fn keep_capabilities(allowed: u64) -> Result<(), Errno> {
 
 /// Executes the command as `execvp(3)` does, and tells why it can't: the errno of the file that came closest.
 fn execute(vectors: &Vectors) -> Failure {
-    let mut candidates = Candidates::new(vectors.name(), vectors.env(b"PATH"));
+    let mut candidates = Candidates::new(vectors.name(), vectors.variable(b"PATH"));
     let mut buffer = [0; path::MAX];
     let mut errno = Errno::NOENT;
     while let Some(path) = candidates.next_into(&mut buffer) {
         match vectors.execute(path) {
             // The file is there, so that it is its interpreter that is not.
             Errno::NOENT if rustix::fs::access(path, Access::EXISTS).is_ok() => {
-                return Failure { step: InitStep::ExecuteInterpreter, errno: Errno::NOENT };
+                return Failure::new(InitStep::ExecuteInterpreter, Errno::NOENT);
             }
             Errno::NOENT => {}
             // In one directory of PATH it says nothing of the next.
             Errno::NOTDIR if candidates.searches_path() => {}
             Errno::ACCESS => errno = Errno::ACCESS,
             Errno::NOEXEC if is_script(path) => {
-                return Failure { step: InitStep::Execute, errno: vectors.execute_by_shell(path) };
+                return Failure::new(InitStep::Execute, vectors.execute_by_shell(path));
             }
-            other => return Failure { step: InitStep::Execute, errno: other },
+            other => return Failure::new(InitStep::Execute, other),
         }
     }
-    Failure { step: InitStep::Execute, errno }
+    Failure::new(InitStep::Execute, errno)
 }
 
 /// Is a file that the kernel can't execute a script? As shells decide it: its first line holds no NUL byte.

@@ -1,36 +1,35 @@
-//! The life of PID 1 once the command runs: forward, reap, and at the command's end the ordered end of the rest.
+//! The life of the init once the command runs: forward, reap, and at the command's end the ordered end of the rest.
 //! From here on no step can fail in a way that ends the init.
 
+use crate::rest;
 use crate::sys;
+use crate::tell;
+use crate::terminal;
 use core::time::Duration;
+use nsl_init::cli::{Forwarding, Options, Rest};
+use nsl_init::message::{Event, Facts};
 use nsl_shared::boot::Report;
 use nsl_shared::exit;
-use nsl_shared::signal::Signal;
+use nsl_shared::signal::{Signal, SignalSet};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::process::WaitOptions;
+use rustix::process::{Pid, WaitOptions};
 
-/// Who gets a signal that the init got.
-#[derive(Clone, Copy)]
-pub enum Forwarding {
-    /// The command.
-    Command,
-    /// The command's process group.
-    Group,
-    /// As if the init were not there: what terminals send goes to the group, the rest to the command.
-    AsTerminals,
-}
+/// How often what is to die is looked for again where it can't be met at once.
+const ROUND: Duration = Duration::from_millis(20);
 
 /// The one command, and what is known of it.
-pub struct Supervisor {
+pub struct Supervisor<'a> {
+    pub options: &'a Options,
+    /// The command's process ID, which is its group's as well; 0 if there is none.
     pub command: i32,
-    pub forwarding: Forwarding,
-    pub grace_ms: u32,
+    /// The command got the foreground of the session's terminal from the init.
+    pub foreground: bool,
     /// Where nsl hears of the command.
     pub status: Option<OwnedFd>,
-    /// Warn about each orphan that is reaped.
-    pub warn: bool,
     /// Is the command stopped?
-    pub stopped: bool,
+    stopped: bool,
+    /// The init handed on a signal that stops.
+    asked_to_stop: bool,
 }
 
 /// What one round of reaping found.
@@ -43,20 +42,39 @@ enum Reaped {
     All,
 }
 
-impl Supervisor {
-    /// Serves until the command and all that it left behind have ended; returns the exit code to end with.
+impl<'a> Supervisor<'a> {
+    pub fn new(options: &'a Options, command: i32) -> Self {
+        Self { options, command, foreground: false, status: None, stopped: false, asked_to_stop: false }
+    }
+
+    /// Serves until the command has ended, and what it left behind as the options have it; returns the exit code to
+    /// end with.
+    #[inline(never)]
     pub fn run(&mut self) -> u8 {
+        sys::forget_start();
         let code = self.serve();
         // Reaped: its number may come again as another process's.
-        self.command = 0;
+        let command = core::mem::take(&mut self.command);
+        if self.options.rest == Rest::Farewell
+            && let Some(signal) = self.options.rewrites.get(Signal::TERM)
+        {
+            let _ = sys::kill(-command, signal);
+        }
         // With nothing left, which is the rule, no time is spent on telling of the rest.
         if !matches!(self.reap(), Reaped::All) {
             self.report(Report::Exited { code });
-            if rustix::process::getpid().is_init() {
-                self.end_rest();
+            match self.options.rest {
+                Rest::End => self.end_rest(),
+                Rest::Await => self.await_rest(),
+                Rest::Leave | Rest::Farewell => {}
             }
         }
-        code
+        if self.foreground
+            && let Some(command) = Pid::from_raw(command)
+        {
+            terminal::take_back(command, rustix::process::getpgrp());
+        }
+        self.options.exit_code(code)
     }
 
     fn serve(&mut self) -> u8 {
@@ -64,19 +82,21 @@ impl Supervisor {
             let signal = sys::wait_for_signal(None);
             // Signals come in the order of their numbers: a SIGTERM overtakes the SIGCHLD that tells of a stop.
             match self.reap() {
-                Reaped::Nothing => {}
                 Reaped::Command(code) => return code,
                 // Can't be while the command lives; if it is, nothing is left to wait for.
-                Reaped::All => return exit::NSL_FAILED,
+                Reaped::All if self.command != 0 => return exit::NSL_FAILED,
+                Reaped::Nothing | Reaped::All => {}
             }
-            if let Some(signal) = signal.filter(|signal| *signal != Signal::CHLD) {
-                self.forward(signal);
+            match signal {
+                None | Some(Signal::CHLD) => {}
+                Some(Signal::TERM | Signal::INT) if self.command == 0 => return 0,
+                Some(signal) => self.forward(signal),
             }
         }
     }
 
     /// SIGCHLDs coalesce: one stands for any number of children. Stops at the command, so that its exit is never
-    /// passed over; the rest is reaped by `end_rest`.
+    /// passed over; the rest is reaped at the next call.
     fn reap(&mut self) -> Reaped {
         loop {
             match rustix::process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED) {
@@ -87,12 +107,15 @@ impl Supervisor {
                             self.stopped = status.stopped();
                             if let Some(signal) = status.stopping_signal() {
                                 self.report(Report::Stopped { signal });
+                                self.suspend(signal);
                             }
                         }
-                    } else if is_command {
-                        return Reaped::Command(exit::of_wait_status(status.as_raw()));
-                    } else if self.warn {
-                        crate::say(&[b"warning: reaped an orphan"]);
+                        continue;
+                    }
+                    let code = exit::of_wait_status(status.as_raw());
+                    self.tell_end(is_command, pid, code, status.terminating_signal());
+                    if is_command {
+                        return Reaped::Command(code);
                     }
                 }
                 Ok(None) => return Reaped::Nothing,
@@ -102,28 +125,112 @@ impl Supervisor {
         }
     }
 
-    fn forward(&self, signal: Signal) {
-        let to_group = match self.forwarding {
+    fn tell_end(&self, is_command: bool, pid: Pid, code: u8, signal: Option<i32>) {
+        let facts = Facts {
+            pid: pid.as_raw_pid(),
+            number: code.into(),
+            signal: signal.and_then(Signal::new),
+            ..Facts::default()
+        };
+        let event = match (is_command, signal) {
+            (true, None) => Event::Exited,
+            (true, Some(_)) => Event::Killed,
+            (false, None) => Event::OrphanExited,
+            (false, Some(_)) => Event::OrphanKilled,
+        };
+        self.tell(event, facts);
+        if self.options.warn && !is_command {
+            self.tell(Event::OrphanReaped, facts);
+        }
+    }
+
+    fn forward(&mut self, signal: Signal) {
+        let Some(becomes) = self.options.rewrites.get(signal) else {
+            self.tell(Event::Dropping, Facts { signal: Some(signal), ..Facts::default() });
+            return;
+        };
+        let to_group = match self.options.forwarding {
+            // What the terminal stopped is more than the command.
+            _ if becomes == Signal::CONT && self.foreground => true,
             Forwarding::Command => false,
             Forwarding::Group => true,
             Forwarding::AsTerminals => signal.is_from_terminal(),
         };
+        if becomes == Signal::CONT && self.foreground {
+            self.pass_foreground();
+        }
         // A group that the command has left is no group any more; a command of another user may refuse (EPERM),
         // which is its business.
-        if !to_group || sys::kill(-self.command, signal).is_err() {
-            let _ = sys::kill(self.command, signal);
+        if self.command != 0 && (!to_group || sys::kill(-self.command, becomes).is_err()) {
+            let _ = sys::kill(self.command, becomes);
         }
-        // What is stopped sees no signal before it goes on.
-        if self.stopped && !signal.is_stop() && signal != Signal::CONT {
+        self.tell(Event::Forwarding, Facts { signal: Some(signal), other: Some(becomes), ..Facts::default() });
+        if becomes.is_stop() {
+            self.asked_to_stop = true;
+        } else if becomes == Signal::CONT {
+            self.asked_to_stop = false;
+        } else if self.stopped && (becomes.is_to_end() || becomes == self.options.stop_signal) {
+            // What is stopped sees no signal before it goes on.
             let _ = sys::kill(self.command, Signal::CONT);
         }
     }
 
-    /// Ends in order what the command left behind: SIGTERM, the grace time, SIGKILL.
+    /// Stops with the command, as whoever controls jobs expects it of the process that he started. Where there is none
+    /// who could continue it, a command that its terminal stopped goes on.
+    fn suspend(&mut self, signal: i32) {
+        let by_terminal = self.foreground && Signal::new(signal).is_some_and(|signal| signal != Signal::STOP);
+        if !by_terminal && !self.asked_to_stop {
+            return;
+        }
+        let (Some(command), own) = (Pid::from_raw(self.command), rustix::process::getpgrp()) else { return };
+        if by_terminal {
+            terminal::pass_foreground(command, own);
+            // A make that waits for us in our group, and did not see the key.
+            let _ = sys::kill(0, Signal::TSTP);
+        } else {
+            let _ = sys::kill(rustix::process::getpid().as_raw_pid(), Signal::TSTP);
+        }
+        // As PID 1, or in a group that no shell looks after, the kernel takes no notice.
+        sys::set_signal_mask(SignalSet::ALL.without(Signal::TSTP));
+        sys::set_signal_mask(SignalSet::ALL);
+        let continued = sys::is_pending(SignalSet::NONE.with(Signal::CONT));
+        if !continued && by_terminal && !self.asked_to_stop {
+            self.pass_foreground();
+            if signal == Signal::TSTP.number() {
+                let _ = sys::kill(-self.command, Signal::CONT);
+            }
+        }
+    }
+
+    /// To the command's group, if the init's has it.
+    fn pass_foreground(&self) {
+        if let Some(command) = Pid::from_raw(self.command) {
+            terminal::pass_foreground(rustix::process::getpgrp(), command);
+        }
+    }
+
+    /// Waits for the last process, or until asked to end.
+    fn await_rest(&mut self) {
+        loop {
+            let signal = sys::wait_for_signal(None);
+            if matches!(self.reap(), Reaped::All) {
+                return;
+            }
+            if matches!(signal, Some(Signal::TERM | Signal::INT)) {
+                return self.end_rest();
+            }
+        }
+    }
+
+    /// Ends in order what the command left behind: it is asked, has the grace time, and is killed.
     fn end_rest(&mut self) {
-        let _ = sys::kill(-1, Signal::TERM);
-        let _ = sys::kill(-1, Signal::CONT);
-        let deadline = sys::now() + Duration::from_millis(u64::from(self.grace_ms));
+        self.tell(Event::EndingRest, Facts::default());
+        if !rest::signal_all(self.options.stop_signal) {
+            self.tell(Event::RestNotFound, Facts::default());
+            return;
+        }
+        rest::signal_all(Signal::CONT);
+        let deadline = sys::now() + Duration::from_millis(u64::from(self.options.grace_ms));
         while let Some(left) = deadline.checked_sub(sys::now()) {
             match sys::wait_for_signal(Some(left)) {
                 Some(Signal::CHLD) if matches!(self.reap(), Reaped::All) => return,
@@ -132,9 +239,17 @@ impl Supervisor {
                 _ => {}
             }
         }
-        let _ = sys::kill(-1, Signal::KILL);
+        self.tell(Event::KillingRest, Facts::default());
         while !matches!(self.reap(), Reaped::All) {
-            sys::wait_for_signal(None);
+            rest::signal_all(Signal::KILL);
+            sys::wait_for_signal(Some(ROUND));
+        }
+    }
+
+    /// With nothing to say, which is the rule, the words stay out of memory.
+    fn tell(&self, event: Event, facts: Facts<'_>) {
+        if self.options.verbosity > 0 || self.options.warn || event == Event::RestNotFound {
+            tell(self.options, event, facts);
         }
     }
 

@@ -3,9 +3,9 @@
 #![allow(unsafe_code, reason = "the one file of this crate that may")]
 
 use core::arch::{asm, naked_asm};
-use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_void};
 use core::time::Duration;
+use nsl_init::getopt::Word;
 use nsl_shared::boot::{Boot, Strings};
 use nsl_shared::signal::{self, Signal, SignalSet};
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -42,7 +42,7 @@ extern "C" fn enter(stack: *mut usize) -> ! {
 #[panic_handler]
 #[cfg(not(test))]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    crate::say(&[b"internal error\n"]);
+    let _ = rustix::io::write(descriptor(2), b"nsl-init: internal error\n");
     exit(nsl_shared::exit::NSL_FAILED)
 }
 
@@ -149,21 +149,68 @@ pub struct Arguments {
     envp: *const *const c_char,
 }
 
+/// One argument.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Argument(*const c_char);
+
+impl Word for Argument {
+    fn bytes(&self) -> &'static [u8] {
+        // SAFETY: only `Arguments::words` makes these, of strings that live as long as the process.
+        unsafe { CStr::from_ptr(self.0) }.to_bytes()
+    }
+}
+
 impl Arguments {
-    /// Argument `index`; 0 is the name that the program was called by.
-    pub fn get(&self, index: usize) -> Option<&'static CStr> {
-        // SAFETY: below argc, argv holds pointers to strings that live as long as the process.
-        (index < self.count).then(|| unsafe { CStr::from_ptr(*self.argv.add(index)) })
+    /// All arguments; the first is the name that the program was called by.
+    pub fn words(&mut self) -> &mut [Argument] {
+        // SAFETY: below argc, argv holds pointers to strings, in memory that is the process's own and that nobody
+        // else refers to; an argument is laid out as the pointer in it.
+        unsafe { core::slice::from_raw_parts_mut(self.argv.cast(), self.count) }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &'static CStr> {
-        (0..self.count).filter_map(|index| self.get(index))
+    pub fn environment(&self) -> Environment {
+        Environment(self.envp)
     }
 
     /// The command that starts at argument `index`, which is not 0: the slot before a command must be free.
     pub fn command(self, index: usize) -> Option<Vectors> {
         // SAFETY: the index lies inside argv, and so does the one before it.
         (index > 0 && index < self.count).then(|| Vectors { argv: unsafe { self.argv.add(index) }, envp: self.envp })
+    }
+}
+
+/// The environment that the kernel made.
+#[derive(Clone, Copy)]
+pub struct Environment(*const *const c_char);
+
+impl Environment {
+    /// The value of the variable `name`.
+    pub fn variable(self, name: &[u8]) -> Option<&'static [u8]> {
+        // SAFETY: only `Arguments::environment` makes one, from what the kernel made.
+        unsafe { find(self.0, name) }.map(|(_, value)| value)
+    }
+}
+
+/// Where in the environment `envp` the variable `name` stands, and its value.
+///
+/// # Safety
+/// `envp` is an array of strings that ends with a null; they live as long as the process needs them.
+unsafe fn find(envp: *const *const c_char, name: &[u8]) -> Option<(*const *const c_char, &'static [u8])> {
+    let mut entry = envp;
+    loop {
+        // SAFETY: the null at the end, for which the caller answers, ends this loop before it is passed.
+        let text = unsafe {
+            if (*entry).is_null() {
+                return None;
+            }
+            CStr::from_ptr(*entry).to_bytes()
+        };
+        if let Some([b'=', value @ ..]) = text.strip_prefix(name) {
+            return Some((entry, value));
+        }
+        // SAFETY: this one was not the null.
+        entry = unsafe { entry.add(1) };
     }
 }
 
@@ -181,20 +228,18 @@ impl Vectors {
     }
 
     /// The value of the environment variable `name`.
-    pub fn env(&self, name: &[u8]) -> Option<&'static [u8]> {
-        let mut entry = self.envp;
-        loop {
-            // SAFETY: envp ends with a null, which ends this loop before it is passed; its strings live as long.
-            let text = unsafe {
-                if (*entry).is_null() {
-                    return None;
-                }
-                let text = CStr::from_ptr(*entry).to_bytes();
-                entry = entry.add(1);
-                text
-            };
-            if let Some([b'=', value @ ..]) = text.strip_prefix(name) {
-                return Some(value);
+    pub fn variable(&self, name: &[u8]) -> Option<&'static [u8]> {
+        // SAFETY: envp is an environment that the kernel or `Loaded` made.
+        unsafe { find(self.envp, name) }.map(|(_, value)| value)
+    }
+
+    /// Puts `entry`, a string `NAME=value`, in the place of the variable `name`, for the exec that follows.
+    pub fn replace(&self, name: &[u8], entry: &CStr) {
+        // SAFETY: envp is an environment that the kernel or `Loaded` made, in memory that is the process's own. Nobody
+        // reads the entry after the exec for which the caller keeps the string.
+        unsafe {
+            if let Some((slot, _)) = find(self.envp, name) {
+                *slot.cast_mut() = entry.as_ptr();
             }
         }
     }
@@ -287,9 +332,9 @@ pub fn take_descriptor(number: i32) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(number) }
 }
 
-/// Standard stream `number`, 0 to 2. Closed, it gives EBADF.
-pub fn stream(number: i32) -> BorrowedFd<'static> {
-    // SAFETY: nothing here closes a stream and goes on using it.
+/// Descriptor `number`: a standard stream, or one that the init was told of. Closed, it gives EBADF.
+pub fn descriptor(number: i32) -> BorrowedFd<'static> {
+    // SAFETY: nothing here closes such a descriptor and goes on using it.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
@@ -312,24 +357,38 @@ pub fn set_signal_mask(mask: SignalSet) -> SignalSet {
     old
 }
 
+/// Is one of `signals`, which are blocked, waiting to be taken?
+pub fn is_pending(signals: SignalSet) -> bool {
+    let mut pending = SignalSet::NONE;
+    // SAFETY: the set is of the kernel's size and lives through the call, which fills it.
+    let _ = unsafe { syscall!(Sysno::rt_sigpending, &raw mut pending, SIGSET_SIZE) };
+    pending.0 & signals.0 != 0
+}
+
 /// Sets the disposition of every signal to its default, the ones that were inherited as ignored included.
 pub fn default_dispositions() {
     for signal in (1..=signal::MAX).filter_map(Signal::new) {
-        default_disposition(signal);
+        set_ignored(signal, false);
     }
 }
 
-/// Sets the disposition of `signal` to its default.
-pub fn default_disposition(signal: Signal) {
-    /// The kernel's `struct sigaction`: handler (SIG_DFL is null), flags, restorer, mask.
-    static DEFAULT: [u64; 4] = [0; 4];
-    // SAFETY: the action lives for ever; SIGKILL and SIGSTOP give EINVAL, which is as well.
-    let _ = unsafe { syscall!(Sysno::rt_sigaction, signal.number(), DEFAULT.as_ptr(), 0, SIGSET_SIZE) };
+/// Has `signal` ignored, or sets its disposition to the default; was it ignored before?
+pub fn set_ignored(signal: Signal, ignored: bool) -> bool {
+    // The kernel's `struct sigaction`: handler (SIG_DFL is 0, SIG_IGN 1), flags, restorer, mask.
+    let new = [u64::from(ignored), 0, 0, 0];
+    let mut old = [0_u64; 4];
+    // SAFETY: both actions live through the call; SIGKILL and SIGSTOP give EINVAL, which is as well.
+    let _ = unsafe { syscall!(Sysno::rt_sigaction, signal.number(), new.as_ptr(), old.as_mut_ptr(), SIGSET_SIZE) };
+    old[0] == 1
 }
 
 /// Waits for a blocked signal and takes it: for ever, or until `timeout` has passed (then nothing is returned).
 pub fn wait_for_signal(timeout: Option<Duration>) -> Option<Signal> {
-    let all = SignalSet::ALL;
+    wait_for_one_of(SignalSet::ALL, timeout)
+}
+
+/// The same for one of `all`.
+pub fn wait_for_one_of(all: SignalSet, timeout: Option<Duration>) -> Option<Signal> {
     let timeout = timeout.map(|left| [left.as_secs(), u64::from(left.subsec_nanos())]);
     let timeout = timeout.as_ref().map_or(core::ptr::null(), |timeout| timeout.as_ptr());
     // SAFETY: the set and the timespec live through the call; no siginfo is asked for.
@@ -352,6 +411,13 @@ pub fn kill(target: i32, signal: Signal) -> Result<(), Errno> {
     checked(unsafe { syscall!(Sysno::kill, target as isize, signal.number()) }).map(|_| ())
 }
 
+/// Sends `signal` to a process by its pidfd.
+pub fn signal_process(process: &OwnedFd, signal: Signal) -> Result<(), Errno> {
+    use rustix::fd::AsRawFd;
+    // SAFETY: without a siginfo the call touches no memory.
+    checked(unsafe { syscall!(Sysno::pidfd_send_signal, process.as_raw_fd(), signal.number(), 0, 0) }).map(|_| ())
+}
+
 /// Brings the loopback device of this network namespace up (`netdevice(7)`).
 pub fn raise_loopback(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     use rustix::fd::AsRawFd;
@@ -364,15 +430,6 @@ pub fn raise_loopback(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: the request is of the kernel's size and layout and lives through the call.
     checked(unsafe { syscall!(Sysno::ioctl, socket.as_raw_fd(), SIOCSIFFLAGS, request.as_mut_ptr()) }).map(|_| ())
 }
-
-/// The stack of a process that shares our memory until it executes. Its pages cost nothing before they are used.
-#[repr(align(4096))]
-struct ChildStack(UnsafeCell<[u8; 32 * 1024]>);
-
-// SAFETY: only the one child at a time uses it, while its parent waits.
-unsafe impl Sync for ChildStack {}
-
-static CHILD_STACK: ChildStack = ChildStack(UnsafeCell::new([0; 32 * 1024]));
 
 /// Runs `child` in a new process that shares this one's memory, on a stack of its own, while this one waits until
 /// it has executed a program or ended. Returns its process ID.
@@ -387,9 +444,13 @@ pub fn vfork(mut child: &mut dyn FnMut()) -> Result<i32, Errno> {
         exit(nsl_shared::exit::NOT_FOUND)
     }
 
+    const STACK: usize = 32 * 1024;
     let flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
-    // SAFETY: one past the end of the stack, which is aligned as calls want it.
-    let stack = unsafe { CHILD_STACK.0.get().cast::<u8>().add(size_of::<ChildStack>()) };
+    let access = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice.
+    let bottom = unsafe { rustix::mm::mmap_anonymous(core::ptr::null_mut(), STACK, access, MapFlags::PRIVATE)? };
+    // SAFETY: one past the end of the mapping, which is aligned as calls want it.
+    let stack = unsafe { bottom.add(STACK) };
     let data = &raw mut child;
     let result: isize;
     // SAFETY: clone(2) with a stack of its own: the child never returns into this frame, it calls `run` with `data`
@@ -408,9 +469,7 @@ pub fn vfork(mut child: &mut dyn FnMut()) -> Result<i32, Errno> {
             in("x20") data, in("x21") run as extern "C" fn(_) -> !);
     }
     // SAFETY: the child has a memory of its own by now, or has ended; nobody looks at what it left on the stack.
-    let _ = unsafe {
-        rustix::mm::madvise(CHILD_STACK.0.get().cast(), size_of::<ChildStack>(), rustix::mm::Advice::LinuxDontNeed)
-    };
+    let _ = unsafe { rustix::mm::munmap(bottom, STACK) };
     if result < 0 { Err(Errno::from_raw_os_error(-result as i32)) } else { Ok(result as i32) }
 }
 
@@ -422,10 +481,42 @@ pub fn exit(code: u8) -> ! {
     }
 }
 
+/// Gives back the memory that only the start needed: its code, and the stack below the caller's frame. It comes again
+/// from the file when it is needed again.
+pub fn forget_start() {
+    unsafe extern "C" {
+        // link.ld: where the code of the start begins and ends.
+        static start_begin: u8;
+        static start_end: u8;
+    }
+    const PAGE: usize = 4096;
+    const DEPTH: usize = 64 * 1024;
+    let here = core::cell::Cell::new(0_u8);
+    let frame = here.as_ptr() as usize & !(PAGE - 1);
+    // SAFETY: pages of code come again as they are in the file; pages of the stack below this frame hold nothing that
+    // anybody reads again. What is not mapped is refused.
+    unsafe {
+        let begin = &raw const start_begin as usize & !(PAGE - 1);
+        let length = &raw const start_end as usize - begin;
+        let _ = syscall!(Sysno::madvise, begin, length, MADV_DONTNEED);
+        let _ = syscall!(Sysno::madvise, frame - DEPTH, DEPTH, MADV_DONTNEED);
+    }
+}
+
+const MADV_DONTNEED: usize = 4;
+
 /// Closes every descriptor from `first` on.
 pub fn close_from(first: u32) {
     // SAFETY: what is closed is owned by nobody in this process: it was inherited, or belongs to the parent's copy.
     let _ = unsafe { syscall!(Sysno::close_range, first, u32::MAX, 0) };
+}
+
+/// Gives up the session's terminal, which is on `terminal` (`TIOCNOTTY`, ioctl_tty(2)).
+pub fn give_up_terminal(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
+    use rustix::fd::AsRawFd;
+    const TIOCNOTTY: usize = 0x5422;
+    // SAFETY: this request has no argument.
+    checked(unsafe { syscall!(Sysno::ioctl, terminal.as_raw_fd(), TIOCNOTTY, 0) }).map(|_| ())
 }
 
 /// Closes the standard streams from number `first` on.

@@ -2,14 +2,12 @@
 
 use core::fmt;
 
-/// Names of the standard signals, at the index of their number minus one (`signal(7)`, x86 and ARM).
-const NAMES: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-    "PWR", "SYS",
-];
+/// Names of the standard signals, in the order of their numbers from 1 on (`signal(7)`, x86 and ARM). As one string
+/// they take a third of the memory that a table takes.
+const NAMES: &str = "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP \
+                     TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS";
 /// Second names that users know.
-const ALIASES: [(&str, i32); 3] = [("CLD", 17), ("IOT", 6), ("POLL", 29)];
+const ALIASES: [(&[u8], i32); 3] = [(b"CLD", 17), (b"IOT", 6), (b"POLL", 29)];
 
 /// SIGRTMIN as the C library counts: it keeps the kernel's 32 and 33 for itself.
 const RTMIN: i32 = 34;
@@ -35,6 +33,7 @@ impl Signal {
     pub const TTIN: Self = Self(21);
     pub const TTOU: Self = Self(22);
     pub const WINCH: Self = Self(28);
+    pub const PWR: Self = Self(30);
 
     /// The signal with this number, if there is one.
     #[must_use]
@@ -54,30 +53,38 @@ impl Signal {
             return Self::new(number);
         }
         let name = match text {
-            [s, i, g, rest @ ..] if [*s, *i, *g].eq_ignore_ascii_case(b"SIG") => rest,
+            [s, i, g, rest @ ..] if is_name(&[*s, *i, *g], b"SIG") => rest,
             _ => text,
         };
-        if let Some(index) = NAMES.iter().position(|known| name.eq_ignore_ascii_case(known.as_bytes())) {
+        if let Some(index) = names().position(|known| is_name(name, known)) {
             return Self::new(index as i32 + 1);
         }
-        if let Some((_, number)) = ALIASES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())) {
+        if let Some((_, number)) = ALIASES.iter().find(|(known, _)| is_name(name, known)) {
             return Self::new(*number);
         }
         let (edge, offset) = name.split_at_checked(5)?;
         let offset = match offset {
             [] => 0,
-            [b'+', digits @ ..] if edge.eq_ignore_ascii_case(b"RTMIN") => decimal(digits)?,
-            [b'-', digits @ ..] if edge.eq_ignore_ascii_case(b"RTMAX") => -decimal(digits)?,
+            [b'+', digits @ ..] if is_name(edge, b"RTMIN") => decimal(digits)?,
+            [b'-', digits @ ..] if is_name(edge, b"RTMAX") => -decimal(digits)?,
             _ => return None,
         };
-        let base = if edge.eq_ignore_ascii_case(b"RTMIN") {
-            RTMIN
-        } else if edge.eq_ignore_ascii_case(b"RTMAX") {
-            MAX
-        } else {
-            return None;
+        let base = match edge {
+            _ if is_name(edge, b"RTMIN") => RTMIN,
+            _ if is_name(edge, b"RTMAX") => MAX,
+            _ => return None,
         };
         Self::new(base + offset).filter(|signal| signal.0 >= RTMIN)
+    }
+
+    /// The signal's name without `SIG`, and for a real-time one how far it lies above `RTMIN`.
+    #[must_use]
+    pub fn name(self) -> (&'static [u8], Option<i32>) {
+        match names().nth(self.0 as usize - 1) {
+            Some(name) => (name, None),
+            None if self.0 == RTMIN => (b"RTMIN", None),
+            None => (b"RTMIN", Some(self.0 - RTMIN)),
+        }
     }
 
     /// Does a terminal send this signal, to a whole process group at once? Such a signal is forwarded to the
@@ -90,6 +97,12 @@ impl Signal {
         )
     }
 
+    /// Is this signal sent to have a process end in order?
+    #[must_use]
+    pub const fn is_to_end(self) -> bool {
+        matches!(self, Self::HUP | Self::INT | Self::QUIT | Self::TERM)
+    }
+
     /// Does this signal, at its default, stop a process?
     #[must_use]
     pub const fn is_stop(self) -> bool {
@@ -99,12 +112,19 @@ impl Signal {
 
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match NAMES.get(self.0 as usize - 1) {
-            Some(name) => write!(f, "SIG{name}"),
-            None if self.0 < RTMIN => write!(f, "signal {}", self.0),
-            None => write!(f, "SIGRTMIN+{}", self.0 - RTMIN),
-        }
+        let (name, above) = self.name();
+        write!(f, "SIG{}", name.escape_ascii())?;
+        above.map_or(Ok(()), |above| write!(f, "{above:+}"))
     }
+}
+
+/// Is `text`, in any case, this name in capitals?
+fn is_name(text: &[u8], name: &[u8]) -> bool {
+    text.len() == name.len() && text.iter().zip(name).all(|(byte, of)| byte.to_ascii_uppercase() == *of)
+}
+
+fn names() -> impl Iterator<Item = &'static [u8]> {
+    NAMES.as_bytes().split(|byte| *byte == b' ')
 }
 
 /// A number of one to three decimal digits: no signal needs more.
@@ -123,6 +143,16 @@ impl SignalSet {
     /// Every signal; the kernel leaves SIGKILL and SIGSTOP out by itself.
     pub const ALL: Self = Self(u64::MAX);
     pub const NONE: Self = Self(0);
+
+    #[must_use]
+    pub const fn with(self, signal: Signal) -> Self {
+        Self(self.0 | 1 << (signal.0 - 1))
+    }
+
+    #[must_use]
+    pub const fn without(self, signal: Signal) -> Self {
+        Self(self.0 & !(1 << (signal.0 - 1)))
+    }
 
     #[must_use]
     pub const fn contains(self, signal: Signal) -> bool {
@@ -174,6 +204,8 @@ mod tests {
             assert_eq!(number(&signal.to_string()), Some(n), "{signal}");
         }
         assert_eq!(Signal::new(15).unwrap().to_string(), "SIGTERM");
+        assert_eq!(Signal::new(34).unwrap().to_string(), "SIGRTMIN");
         assert_eq!(Signal::new(37).unwrap().to_string(), "SIGRTMIN+3");
+        assert_eq!(Signal::new(32).unwrap().to_string(), "SIGRTMIN-2");
     }
 }

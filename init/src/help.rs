@@ -1,0 +1,113 @@
+//! What the init says of itself: help, usage, version and licence, under each of its names. The marks are those of
+//! `message`.
+
+use crate::cli::{Answer, Program};
+
+pub const LICENSE: &str = concat!("nsl-init is licensed under ", env!("CARGO_PKG_LICENSE"), "%|");
+pub const SEE_HELP: &str = " (hint: see nsl-init --help)%|";
+
+const HELP: &str = "\
+Usage: nsl-init [OPTIONS] [--] COMMAND [ARG]...
+Run COMMAND as a child: forward signals to it, reap every orphan, end what it leaves behind, exit with its status.
+
+  -g                 forward signals to the command's process group
+  -c                 leave the command in the init's process group, and forward signals to it alone
+  -r FROM:TO         forward signal FROM as TO; 0 drops it (repeatable)
+  -e CODE            exit with 0 when the command exits with CODE (repeatable)
+  -p SIGNAL          get SIGNAL when the parent process ends
+  -s                 become a child subreaper (done without asking when not PID 1)
+  -P                 run no command: reap until SIGTERM or SIGINT
+  --grace TIME       what is left gets TIME to end, then SIGKILL [default: 10s]
+  --stop-signal SIG  ask to end with SIG instead of SIGTERM
+  --no-kill-rest     leave alone what the command leaves behind
+  --wait-all         end when the last process has ended, not when the command has
+  --ready-fd N       write the command's process ID to descriptor N once it runs
+  --machine          be the init of a machine, or fail
+  -w                 warn about each orphan that is reaped
+  -v                 say more (repeatable)
+  -l                 show the licence
+  --version          show the version
+  -h, --help         show this help
+
+TIME is like 10s, 500ms or 2m, SIGNAL like TERM, SIGTERM, 15 or RTMIN+3. Called tini, docker-init, dumb-init,
+catatonit or podman-init, it has the options and the ways of that program.
+";
+
+/// How `program` is used, as it says when it is used wrongly. dumb-init then says only what is wrong.
+pub(crate) fn usage(program: Program) -> &'static str {
+    match program {
+        Program::NslInit => HELP,
+        Program::Tini => {
+            "\
+tini version 0.19.0
+Usage: %b [OPTIONS] [--] PROGRAM [ARG]... | --version
+(nsl-init, in the place of tini)
+
+  -g         forward signals to the process group
+  -e CODE    exit with 0 instead of CODE (repeatable)
+  -p SIGNAL  get SIGNAL when the parent ends
+  -s         become a child subreaper
+  -w         warn about each orphan that is reaped
+  -v         say more (repeatable)
+  -h, -l     show this help, the licence
+
+Environment: TINI_SUBREAPER, TINI_KILL_PROCESS_GROUP, TINI_VERBOSITY
+"
+        }
+        Program::DumbInit => "",
+        Program::Catatonit => "usage: catatonit [-ghLPV] [--] PROGRAM [ARG]...%|",
+    }
+}
+
+/// What is said when the options are not followed by a command.
+pub(crate) fn no_command(program: Program) -> [&'static str; 2] {
+    match program {
+        Program::NslInit => ["nsl-init: cannot start: no command given (hint: nsl-init COMMAND [ARG]...)%|", ""],
+        Program::Tini => [usage(program), ""],
+        Program::DumbInit => ["Usage: %a [option] command [arg]...%|See %a --help.%|", ""],
+        Program::Catatonit => ["ERROR (catatonit:%p): missing program name%|", usage(program)],
+    }
+}
+
+/// The answer to `-h`, on the stream that the program uses for it.
+pub(crate) fn help(program: Program) -> Answer {
+    match program {
+        Program::NslInit | Program::Tini => Answer::new(0, false, [usage(program), ""]),
+        Program::DumbInit => {
+            let options = "\
+Usage: %a [option] command [arg]...
+(nsl-init, in the place of dumb-init)
+
+  -c, --single-child   no session of its own; forward signals to the command alone
+  -r, --rewrite s:r    forward signal s as r; 0 drops it (repeatable)
+  -v, --verbose        say what happens
+  -h, --help, -V, --version
+
+Environment: DUMB_INIT_SETSID=0, DUMB_INIT_DEBUG=1
+";
+            Answer::new(0, true, ["dumb-init v1.2.5%|", options])
+        }
+        Program::Catatonit => {
+            let options = "\
+(nsl-init, in the place of catatonit)
+
+  -g             forward signals to the process group
+  -P             run no program
+  -h, -L         show this help, the licence
+  -V, --version
+";
+            Answer::new(0, true, [usage(program), options])
+        }
+    }
+}
+
+/// The version: of the program that the init stands for, since scripts compare it.
+pub(crate) fn version(program: Program) -> Answer {
+    let version = match program {
+        Program::NslInit => concat!("nsl-init ", env!("CARGO_PKG_VERSION"), "%|"),
+        Program::Tini => "tini version 0.19.0%|",
+        Program::DumbInit => "dumb-init v1.2.5%|",
+        Program::Catatonit => "tini version 0.1.7_catatonit%|",
+    };
+    Answer::new(0, program == Program::DumbInit, [version, ""])
+}
