@@ -104,6 +104,9 @@ fn exit_codes_reach_podman() {
     let output = podman.run(&ENTRYPOINT, &["no-such-command"]).run();
     output.assert_code(127);
     assert_eq!(output.stderr(), "nsl-init: cannot execute no-such-command: No such file or directory\n");
+    // By the name that podman gives it, it has catatonit's code and words.
+    let output = podman.run(&INIT, &["no-such-command"]).run();
+    assert!(output.assert_code(1).stderr().contains("failed to exec pid1: No such file or directory"), "{output}");
 }
 
 #[test]
@@ -179,11 +182,13 @@ fn what_a_command_leaves_in_a_container_is_ended_in_order() {
 fn a_container_with_a_terminal_has_job_control() {
     let mut host = crate::host!("podman", "runc", "busybox");
     let podman = Podman::new(&mut host);
-    let script = "trap 'echo got INT; exit 5' INT; until size=$(stty size 2>&1) && echo size $size; do sleep 0.01; done; while :; do sleep 0.01; done";
+    // podman gives the terminal its size once the command runs.
+    let script = "trap 'echo got INT; exit 5' INT; until stty size 2>&1 | grep '40 100'; do sleep 0.01; done
+        while :; do sleep 0.01; done";
     for way in WAYS {
         let options = [&["-it"], way].concat();
         let mut pty = Pty::start(podman.run(&options, &["sh", "-c", script]));
-        pty.until("size 40 100");
+        pty.until("40 100");
         pty.keys(CTRL_C);
         pty.until("got INT");
         assert_eq!(pty.end(), 5);
