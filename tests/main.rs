@@ -2,6 +2,7 @@
 
 mod documents;
 mod embed;
+mod embedding;
 mod ends;
 mod harness;
 mod init;

@@ -22,16 +22,17 @@ const ENTRYPOINT: [&str; 2] = ["--entrypoint", r#"["/nsl-init", "--"]"#];
 const WAYS: [&[&str]; 2] = [&INIT, &ENTRYPOINT];
 
 /// Containers of a host, with one root directory for all: a busybox, and nsl-init. They end with it.
-struct Podman<'a> {
-    host: &'a Host,
+pub struct Podman<'a> {
+    pub host: &'a Host,
     /// Control groups are the whole machine's; those of the containers have this one above them.
     cgroup: String,
 }
 
 impl<'a> Podman<'a> {
-    fn new(host: &'a mut Host) -> Self {
+    pub fn new(host: &'a mut Host) -> Self {
         host.sh(&format!(
             "mount -t cgroup2 cgroup2 /sys/fs/cgroup
+             mount -t tmpfs tmpfs /var/lib; mount -t tmpfs tmpfs /var/tmp
              cd {DIR}; /run/nsl init; mkdir -p root/bin root/dev root/etc root/proc root/run root/sys root/tmp
              cp nsl-init root; cp $(command -v busybox) root/bin/busybox; chroot root /bin/busybox --install -s /bin"
         ));
@@ -44,12 +45,32 @@ impl<'a> Podman<'a> {
     }
 
     /// `podman run` with more options, and what to run.
-    fn run(&self, options: &[&str], words: &[&str]) -> Invocation<'a> {
+    pub fn run(&self, options: &[&str], words: &[&str]) -> Invocation<'a> {
         let own = ["run", "--rm", "--name", "test", "--cgroup-parent", &self.cgroup];
         let root = ["--rootfs", "/tmp/test/root"];
         let limits = LIMITS.split_ascii_whitespace();
         let options = own.into_iter().chain(limits).chain(options.iter().copied()).chain(root);
         self.podman(options.chain(words.iter().copied()))
+    }
+
+    /// Makes the root directory an image with this name.
+    pub fn import(&self, name: &str) {
+        self.host.sh(&format!("cd {DIR}; tar -C root -cf root.tar ."));
+        self.podman(["import", "--quiet", "/tmp/test/root.tar", name]).run().assert_code(0);
+    }
+
+    /// A program in podman's place, so that commands as people type them use nothing of the machine's.
+    pub fn script(&self) -> String {
+        format!(
+            "#!/bin/sh
+            PATH=/usr/sbin:/usr/bin:/sbin:/bin
+            case $1 in
+            run) shift; exec podman {PLACES} run --cgroup-parent {} {LIMITS} \"$@\" ;;
+            build) shift; exec podman {PLACES} build --pull=never \"$@\" ;;
+            *) exec podman {PLACES} \"$@\" ;;
+            esac\n",
+            self.cgroup
+        )
     }
 
     /// Runs a script for sh(1) in both ways, to the same effect.
