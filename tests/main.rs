@@ -1,6 +1,8 @@
 //! End-to-end tests: the real `nsl` with its real init, inside hosts that the harness makes, seen from both sides.
 
 mod documents;
+mod embed;
+mod embedding;
 mod ends;
 mod entrypoint;
 mod harness;
@@ -9,6 +11,7 @@ mod jobs;
 mod leaks;
 mod network;
 mod plan;
+mod podman;
 mod pty;
 mod refusals;
 mod root;

@@ -2,6 +2,7 @@
 //! reaps and ends in order. Under nsl it reads a boot message; alone it reads its command line.
 #![cfg_attr(not(test), no_std, no_main)]
 
+mod machine;
 mod rest;
 mod setup;
 mod start;
@@ -9,6 +10,7 @@ mod supervise;
 mod sys;
 mod terminal;
 
+use machine::End;
 use nsl_init::cli::{self, Answer, Forwarding, Home, Options, Program};
 use nsl_init::getopt::Word;
 use nsl_init::message::{self, Event, Facts, Line};
@@ -42,8 +44,14 @@ fn main(mut arguments: sys::Arguments) -> ! {
     let ignores_chld = sys::set_ignored(Signal::CHLD, false);
     let code = if arguments.words().get(1).is_some_and(|word| word.bytes() == boot::BOOT_OPTION.to_bytes()) {
         under_nsl(sys::take_descriptor(boot::STATUS_FD))
+    } else if machine::is_machine() {
+        let by_kernel = machine::prepare();
+        machine::leave_out_noise(&mut arguments, by_kernel);
+        let mut end = End::PowerOff;
+        let code = alone(arguments, mask, Kept { ignores_chld }, Some(&mut end));
+        machine::finish(code, end)
     } else {
-        alone(arguments, mask, Kept { ignores_chld })
+        alone(arguments, mask, Kept { ignores_chld }, None)
     };
     sys::exit(code)
 }
@@ -86,7 +94,7 @@ fn boot_up(status: BorrowedFd<'_>, options: &mut Options) -> Result<(i32, bool),
         dispositions: None,
         credentials: boot.credentials,
         capabilities: boot.capabilities,
-        workdir: Some(boot.workdir),
+        workdir: sys::c_str(boot.workdir.as_bytes()),
         any_workdir: boot.setup.contains(boot::Setup::ANY_WORKDIR),
         close_descriptors: true,
     })
@@ -100,10 +108,11 @@ fn report(status: BorrowedFd<'_>, report: Report) {
     let _ = rustix::net::send(status, &report.encode(), rustix::net::SendFlags::NOSIGNAL);
 }
 
-/// ENTRYPOINT of an image, or a command line's own init: says what goes wrong on stderr.
-fn alone(mut arguments: sys::Arguments, mask: SignalSet, inherited: Kept) -> u8 {
+/// ENTRYPOINT of an image, a command line's own init, or that of a machine, whose `end` it may change: says what goes
+/// wrong on stderr.
+fn alone(mut arguments: sys::Arguments, mask: SignalSet, inherited: Kept, end: Option<&mut End>) -> u8 {
     let environment = arguments.environment();
-    let (options, command) = match cli::parse(arguments.words(), |name| environment.variable(name)) {
+    let (options, command) = match cli::parse(arguments.words(), end.is_some(), |name| environment.variable(name)) {
         Ok(parsed) => parsed,
         Err(answer) => return give(&answer),
     };
@@ -111,7 +120,12 @@ fn alone(mut arguments: sys::Arguments, mask: SignalSet, inherited: Kept) -> u8 
         return give(&answer);
     }
     let mut started = Started { pid: 0, foreground: false };
-    if let Some(vectors) = arguments.command(command).filter(|_| !options.pause) {
+    let vectors = if options.machine && command >= arguments.words().len() {
+        arguments.instead(machine::SERVICE)
+    } else {
+        arguments.command(command)
+    };
+    if let Some(vectors) = vectors.filter(|_| !options.pause) {
         let command = Command {
             vectors: &vectors,
             mask: if options.program.keeps_mask() { mask } else { SignalSet::NONE },
@@ -142,7 +156,11 @@ fn alone(mut arguments: sys::Arguments, mask: SignalSet, inherited: Kept) -> u8 
     let _ = rustix::process::chdir(c"/");
     let mut supervisor = Supervisor::new(&options, started.pid);
     supervisor.foreground = started.foreground;
-    supervisor.run()
+    let code = supervisor.run();
+    if let (Some(end), Some(asked)) = (end, supervisor.end) {
+        *end = asked;
+    }
+    code
 }
 
 /// Says why the command does not run; returns the exit code.

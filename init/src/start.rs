@@ -107,7 +107,7 @@ fn run(command: &Command<'_>, init: Pid, place: Place) -> Failure {
         entry.push(b"LISTEN_PID=");
         entry.push_number(rustix::process::getpid().as_raw_pid());
         entry.push(b"\0");
-        if let Ok(entry) = CStr::from_bytes_with_nul(entry.as_bytes()) {
+        if let Some(entry) = sys::c_str(entry.as_bytes()) {
             command.vectors.replace(LISTEN_PID, entry);
         }
     }
@@ -197,7 +197,7 @@ fn execute(vectors: &Vectors) -> Failure {
     let mut candidates = Candidates::new(vectors.name(), vectors.variable(b"PATH"));
     let mut buffer = [0; path::MAX];
     let mut errno = Errno::NOENT;
-    while let Some(path) = candidates.next_into(&mut buffer) {
+    while let Some(path) = candidates.next_into(&mut buffer).and_then(sys::c_str) {
         match vectors.execute(path) {
             // The file is there, so that it is its interpreter that is not.
             Errno::NOENT if rustix::fs::access(path, Access::EXISTS).is_ok() => {
