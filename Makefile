@@ -46,12 +46,12 @@ check: build  ## Check what the project promises of its files: sizes, static pro
 	@$(INSTALL) binutils
 	@tests/check-files "$$(tests/artifact nsl)" "$$(tests/artifact nsl-init)"
 
-check-arm: rust  ## Build all for aarch64, check the files, and run the init in qemu's user mode
+check-arm: rust  ## Build all for aarch64, run the init in qemu's user mode, check the files
 	@$(INSTALL) $(ARM_PACKAGES)
 	@[ -d "$$(rustc --print target-libdir --target $(ARM))" ] || rustup target add $(ARM)
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc cargo build --release --target $(ARM)
-	@tests/check-files "$$(tests/artifact nsl $(ARM))" "$$(tests/artifact nsl-init $(ARM))"
 	@tests/check-arm "$$(tests/artifact nsl $(ARM))" "$$(tests/artifact nsl-init $(ARM))"
+	@tests/check-files "$$(tests/artifact nsl $(ARM))" "$$(tests/artifact nsl-init $(ARM))"
 
 test-vm: build  ## Run nsl on Debian's kernel, in a virtual machine
 	@$(INSTALL) $(VM_PACKAGES)

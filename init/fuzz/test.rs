@@ -6,6 +6,8 @@ mod mutation;
 
 #[path = "checks/command_line.rs"]
 mod command_line;
+#[path = "checks/kernel_files.rs"]
+mod kernel_files;
 #[path = "checks/message.rs"]
 mod message;
 #[path = "checks/path.rs"]
@@ -37,6 +39,12 @@ fn no_words_break_the_command_line() {
         // As much as the init's words last.
         command_line::check(bytes, |word| word.to_vec().leak());
     });
+}
+
+#[test]
+fn no_line_of_the_kernel_breaks_its_reading() {
+    let words: [&[u8]; 6] = [b" -- ", b"\"", b" ", b"\n", b"\\040", b"\\"];
+    mutation::check_many(&format!("{SEEDS}kernel_files"), &words, 40_000, kernel_files::check);
 }
 
 #[test]
