@@ -261,7 +261,7 @@ fn each_mount(mountinfo: BorrowedFd<'_>, act: &mut dyn FnMut(&CStr)) {
     let mut points = MountPoints::default();
     let _ = pieces(mountinfo, &mut |piece| {
         for byte in piece {
-            if let Some(target) = points.take(*byte)
+            if let Some(target) = points.take(*byte).and_then(sys::c_str)
                 && target != c"/"
             {
                 act(target);
@@ -273,21 +273,19 @@ fn each_mount(mountinfo: BorrowedFd<'_>, act: &mut dyn FnMut(&CStr)) {
 /// Writes a line that begins as one, whatever the command left before it, and is out before the power goes.
 fn write_last_line(code: u8) {
     let console = sys::descriptor(2);
-    let digits = [b'0' + code / 100, b'0' + code / 10 % 10, b'0' + code % 10];
-    let number = match code {
-        0..10 => &digits[2..],
-        10..100 => &digits[1..],
-        100.. => &digits,
-    };
+    let mut buffer = [0; 40];
+    let mut line = Line::new(&mut buffer);
+    line.push(b"\r\nnsl-init: exit status ");
+    line.push_number(code.into());
+    line.push(b"\r\n");
     // In steps of 10 ms. A serial line of 9,600 Bd takes 4 s for a full buffer; one that is held up takes for ever.
     let mut patience = 500;
-    for mut rest in [b"\r\nnsl-init: exit status ", number, b"\r\n"] {
-        while !rest.is_empty() && patience > 0 {
-            match rustix::io::write(console, rest) {
-                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(Errno::AGAIN) => pause(&mut patience),
-                Err(_) => return,
-            }
+    let mut rest = line.as_bytes();
+    while !rest.is_empty() && patience > 0 {
+        match rustix::io::write(console, rest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(Errno::AGAIN) => pause(&mut patience),
+            Err(_) => return,
         }
     }
     while sys::unsent(console) > 0 && patience > 0 {

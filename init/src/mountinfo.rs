@@ -1,7 +1,6 @@
 //! The mount points in /proc/self/mountinfo (proc(5)), taken byte by byte: it may be longer than any buffer.
 
 use crate::path;
-use core::ffi::CStr;
 
 /// Which field of a line is the mount point, counted from 0.
 const MOUNT_POINT: u8 = 4;
@@ -23,9 +22,9 @@ impl Default for MountPoints {
 }
 
 impl MountPoints {
-    /// Takes the next byte, and gives the line's mount point if it ends there. One that is longer than a system call
+    /// Takes the next byte, and gives the line's mount point if it ends there, with a NUL behind it. One that is longer than a system call
     /// takes is passed over.
-    pub fn take(&mut self, byte: u8) -> Option<&CStr> {
+    pub fn take(&mut self, byte: u8) -> Option<&[u8]> {
         match byte {
             b'\n' => {
                 self.field = 0;
@@ -35,7 +34,7 @@ impl MountPoints {
                 self.field = self.field.saturating_add(1);
                 if self.field == MOUNT_POINT + 1 {
                     *self.path.get_mut(self.length)? = 0;
-                    return CStr::from_bytes_until_nul(&self.path).ok();
+                    return self.path.get(..=self.length);
                 }
             }
             _ if self.field != MOUNT_POINT => {}
@@ -66,7 +65,13 @@ mod tests {
 
     fn all(text: &str) -> Vec<String> {
         let mut points = MountPoints::default();
-        text.bytes().filter_map(|byte| points.take(byte).map(|point| point.to_str().unwrap().to_owned())).collect()
+        text.bytes()
+            .filter_map(|byte| {
+                points
+                    .take(byte)
+                    .map(|point| std::ffi::CStr::from_bytes_with_nul(point).unwrap().to_str().unwrap().to_owned())
+            })
+            .collect()
     }
 
     #[test]

@@ -33,21 +33,23 @@ impl Word for Placed {
 pub fn check(bytes: &[u8], lasting: impl Fn(&[u8]) -> &'static [u8]) {
     let Some((environment, words)) = bytes.split_first() else { return };
     let words: Vec<&'static [u8]> = words.split(|byte| *byte == 0).map(lasting).collect();
-    read(*environment, &words);
-    for name in NAMES {
-        read(*environment, &[&[name], &words[..]].concat());
+    for machine in [false, true] {
+        read(*environment, machine, &words);
+        for name in NAMES {
+            read(*environment, machine, &[&[name], &words[..]].concat());
+        }
     }
 }
 
-fn read(environment: u8, words: &[&'static [u8]]) {
+fn read(environment: u8, machine: bool, words: &[&'static [u8]]) {
     let variable = |name: &[u8]| {
         let mut set = VARIABLES.iter().enumerate().filter(|(bit, _)| environment >> bit & 1 == 1);
         set.find(|(_, (known, _))| *known == name).map(|(_, (_, value))| *value)
     };
     let given: Vec<Placed> = words.iter().enumerate().map(|(place, word)| Placed(place, word)).collect();
     let (mut moved, mut again) = (given.clone(), given.clone());
-    let result = cli::parse(&mut moved, variable);
-    let second = cli::parse(&mut again, variable);
+    let result = cli::parse(&mut moved, machine, variable);
+    let second = cli::parse(&mut again, machine, variable);
     assert_eq!(format!("{result:?}"), format!("{second:?}"), "read twice, it says two things");
     assert!(places(&moved).eq(places(&again)));
 
@@ -62,10 +64,10 @@ fn read(environment: u8, words: &[&'static [u8]]) {
             assert!(moved[0].0 == 0 && places(&moved[..command]).is_sorted() && places(&moved[command..]).is_sorted());
             let permutes = matches!(program, Program::Tini | Program::Catatonit) && environment & 1 == 0;
             assert!(permutes || places(&moved).is_sorted(), "words were moved");
-            make_sense(program, &options);
-            behind_two_dashes_it_is_the_same(&moved, command, variable);
+            make_sense(program, machine, &options);
+            behind_two_dashes_it_is_the_same(&moved, command, machine, variable);
         }
-        Err(answer) => is_said(program, &answer),
+        Err(answer) => is_said(program, words[0], &answer),
     }
 }
 
@@ -73,7 +75,7 @@ fn places(words: &[Placed]) -> impl Iterator<Item = usize> {
     words.iter().map(|word| word.0)
 }
 
-fn make_sense(program: Program, options: &Options) {
+fn make_sense(program: Program, machine: bool, options: &Options) {
     assert_eq!(options.program, program);
     assert!(options.ready.is_none_or(|descriptor| descriptor > 2));
     for code in 0..=u8::MAX {
@@ -84,7 +86,8 @@ fn make_sense(program: Program, options: &Options) {
         assert!(program != Program::NslInit || signal != Signal::KILL || becomes == Some(signal));
     }
     // No program takes the options of another.
-    assert!(program == Program::NslInit || !options.machine && options.ready.is_none());
+    assert!(program == Program::NslInit || options.ready.is_none());
+    assert_eq!(options.machine, machine);
     assert!(program == Program::Tini || program == Program::NslInit || options.parent_death.is_none());
 }
 
@@ -92,22 +95,21 @@ fn make_sense(program: Program, options: &Options) {
 fn behind_two_dashes_it_is_the_same(
     words: &[Placed],
     command: usize,
+    machine: bool,
     variable: impl Fn(&[u8]) -> Option<&'static [u8]>,
 ) {
     if command < words.len() {
         let mut plain: Vec<Placed> = [&words[..1], &[Placed(0, b"--")], &words[command..]].concat();
-        let (_, again) = cli::parse(&mut plain, variable).expect("a command without any option");
+        let (_, again) = cli::parse(&mut plain, machine, variable).expect("a command without any option");
         assert_eq!(again, 2);
         assert!(places(&plain[2..]).eq(places(&words[command..])));
     }
 }
 
-fn is_said(program: Program, answer: &Answer) {
+fn is_said(program: Program, name: &[u8], answer: &Answer) {
     assert!(answer.code == 0 || answer.code == program.failed() && answer.to_stderr);
     let mut buffer = [0; 512];
     let mut line = Line::new(&mut buffer);
-    for words in answer.words {
-        line.fill(words.as_bytes(), &answer.facts, i32::MAX);
-    }
+    answer.write(&mut line, name, i32::MAX);
     assert!(!line.as_bytes().is_empty(), "nothing is said");
 }
