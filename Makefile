@@ -13,11 +13,13 @@ INSTALL := tests/install-packages
 TEST_PACKAGES := bash busybox-static hostname iproute2 mount nftables perl-base podman procps \
 	python3-yaml runc systemd tmux util-linux
 VM_PACKAGES := busybox-static cpio qemu-system-x86
+ARM := aarch64-unknown-linux-gnu
+ARM_PACKAGES := binutils gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user util-linux
 PEERS := bubblewrap catatonit dumb-init tini
 # Parts of `make ci`, in order.
 PARTS := lint test check test-vm
 
-.PHONY: help build run test lint check test-vm fuzz bench bench-peers ci clean rust linker
+.PHONY: help build run test lint check check-arm test-vm fuzz bench bench-peers ci clean rust linker
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -43,6 +45,13 @@ lint: linker  ## Check the format, and all that clippy finds
 check: build  ## Check what the project promises of its files: sizes, static programs, no stray unsafe
 	@$(INSTALL) binutils
 	@tests/check-files "$$(tests/artifact nsl)" "$$(tests/artifact nsl-init)"
+
+check-arm: rust  ## Build all for aarch64, check the files, and run the init in qemu's user mode
+	@$(INSTALL) $(ARM_PACKAGES)
+	@[ -d "$$(rustc --print target-libdir --target $(ARM))" ] || rustup target add $(ARM)
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc cargo build --release --target $(ARM)
+	@tests/check-files "$$(tests/artifact nsl $(ARM))" "$$(tests/artifact nsl-init $(ARM))"
+	@tests/check-arm "$$(tests/artifact nsl $(ARM))" "$$(tests/artifact nsl-init $(ARM))"
 
 test-vm: build  ## Run nsl on Debian's kernel, in a virtual machine
 	@$(INSTALL) $(VM_PACKAGES)
