@@ -208,7 +208,9 @@ mod tests {
     fn line(program: Program, verbosity: u8, event: Event, marks: Marks<'_>) -> Option<String> {
         let mut buffer = [0; 4096];
         let mut line = Line::new(&mut buffer);
-        words(program, verbosity, event)?.map(|words| line.fill(words, &marks));
+        for words in words(program, verbosity, event)? {
+            line.fill(words, &marks);
+        }
         Some(String::from_utf8_lossy(line.as_bytes()).into_owned())
     }
 
