@@ -215,9 +215,10 @@ impl<'a> Supervisor<'a> {
         if !by_terminal && !self.asked_to_stop {
             return;
         }
-        let (Some(command), own) = (Pid::from_raw(self.command), rustix::process::getpgrp()) else { return };
         if by_terminal {
-            terminal::pass_foreground(command, own);
+            if let (Some(command), Some(own)) = (Pid::from_raw(self.command), sys::own_group()) {
+                terminal::pass_foreground(command, own);
+            }
             // A make that waits for us in our group, and did not see the key.
             let _ = sys::kill(0, Signal::TSTP);
         } else {
@@ -237,8 +238,8 @@ impl<'a> Supervisor<'a> {
 
     /// To the command's group, if the init's has it.
     fn pass_foreground(&self) {
-        if let Some(command) = Pid::from_raw(self.command) {
-            terminal::pass_foreground(rustix::process::getpgrp(), command);
+        if let (Some(own), Some(command)) = (sys::own_group(), Pid::from_raw(self.command)) {
+            terminal::pass_foreground(own, command);
         }
     }
 

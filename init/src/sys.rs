@@ -11,6 +11,7 @@ use nsl_shared::signal::{self, Signal, SignalSet};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
+use rustix::process::Pid;
 use syscalls::{Sysno, syscall};
 
 /// Where the kernel starts the program: the stack pointer is at argc (System V ABI, "initial process stack").
@@ -328,7 +329,7 @@ impl Loaded {
             let base = unsafe { start.cast::<*const c_char>().add(first) };
             for (index, string) in strings.iter().enumerate() {
                 // SAFETY: the index is below the count of the list, for which there is room.
-                unsafe { *base.add(index) = string.as_ptr() };
+                unsafe { *base.add(index) = string.as_ptr().cast() };
             }
             base
         };
@@ -347,6 +348,14 @@ impl Loaded {
             }
         }
     }
+}
+
+/// `bytes` as a string, if their one NUL stands at the end. `CStr` has the same with a search that is six times as
+/// large.
+pub fn c_str(bytes: &[u8]) -> Option<&CStr> {
+    let nul = bytes.iter().position(|byte| *byte == 0)?;
+    // SAFETY: the first NUL stands at the end.
+    (nul + 1 == bytes.len()).then(|| unsafe { CStr::from_bytes_with_nul_unchecked(bytes) })
 }
 
 /// Takes over descriptor `number`, which was handed to this process.
@@ -440,6 +449,19 @@ pub fn signal_process(process: &OwnedFd, signal: Signal) -> Result<(), Errno> {
     use rustix::fd::AsRawFd;
     // SAFETY: without a siginfo the call touches no memory.
     checked(unsafe { syscall!(Sysno::pidfd_send_signal, process.as_raw_fd(), signal.number(), 0, 0) }).map(|_| ())
+}
+
+/// This process's group; nothing if it lies outside of the PID namespace (then the kernel gives 0, which rustix takes
+/// for a process ID).
+pub fn own_group() -> Option<Pid> {
+    // SAFETY: the call touches no memory.
+    Pid::from_raw(unsafe { syscall!(Sysno::getpgid, 0) }.unwrap_or(0) as i32)
+}
+
+/// Does this process lead its session?
+pub fn leads_session() -> bool {
+    // SAFETY: the call touches no memory.
+    Pid::from_raw(unsafe { syscall!(Sysno::getsid, 0) }.unwrap_or(0) as i32) == Some(rustix::process::getpid())
 }
 
 /// Brings the loopback device of this network namespace up (`netdevice(7)`).
