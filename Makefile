@@ -10,7 +10,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 INSTALL := tests/install-packages
 # What the tests use of the machine.
 TEST_PACKAGES := bash busybox-static hostname iproute2 mount nftables perl-base procps tmux util-linux
-VM_PACKAGES := busybox-static cpio qemu-system-x86
+VM_PACKAGES := busybox-static cpio e2fsprogs qemu-system-x86
 PEERS := bubblewrap catatonit dumb-init tini
 # Parts of `make ci`, in order.
 PARTS := lint test check test-vm
@@ -41,7 +41,7 @@ check: build  ## Check what the project promises of its files: sizes, static pro
 	@$(INSTALL) binutils
 	@tests/check-files "$$(tests/artifact nsl)" "$$(tests/artifact nsl-init)"
 
-test-vm: build  ## Run nsl on Debian's kernel, in a virtual machine
+test-vm: build  ## Run nsl on Debian's kernel, and nsl-init as /init, in virtual machines
 	@$(INSTALL) $(VM_PACKAGES)
 	@tests/vm/run.sh "$$(tests/artifact nsl)" "$$(tests/artifact nsl-init)" $(TARGET_DIR)/vm
 

@@ -205,7 +205,8 @@ impl End {
 pub fn finish(code: u8, end: End) -> ! {
     // The console may have been hung up, which no descriptor outlives. Ours alone, so that it need not block.
     if let Ok(console) = open_console(OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC) {
-        // Ctrl-S may have stopped it.
+        // Ctrl-S may have stopped it, which the kernel undoes only for who stopped it himself.
+        let _ = rustix::termios::tcflow(&console, Action::OOff);
         let _ = rustix::termios::tcflow(&console, Action::OOn);
         let _ = rustix::stdio::dup2_stderr(console);
     }
