@@ -22,8 +22,8 @@ impl Default for MountPoints {
 }
 
 impl MountPoints {
-    /// Takes the next byte, and gives the line's mount point if it ends there, with a NUL behind it. One that is longer than a system call
-    /// takes is passed over.
+    /// Takes the next byte, and gives the line's mount point, with a NUL, if it ends there. One that is longer than a
+    /// system call takes is passed over.
     pub fn take(&mut self, byte: u8) -> Option<&[u8]> {
         match byte {
             b'\n' => {
@@ -33,8 +33,8 @@ impl MountPoints {
             b' ' => {
                 self.field = self.field.saturating_add(1);
                 if self.field == MOUNT_POINT + 1 {
-                    *self.path.get_mut(self.length)? = 0;
-                    return self.path.get(..=self.length);
+                    self.push(0);
+                    return self.path.get(..self.length).filter(|path| path.last() == Some(&0));
                 }
             }
             _ if self.field != MOUNT_POINT => {}
@@ -65,13 +65,12 @@ mod tests {
 
     fn all(text: &str) -> Vec<String> {
         let mut points = MountPoints::default();
-        text.bytes()
-            .filter_map(|byte| {
-                points
-                    .take(byte)
-                    .map(|point| std::ffi::CStr::from_bytes_with_nul(point).unwrap().to_str().unwrap().to_owned())
-            })
-            .collect()
+        let mut text_of = |byte| {
+            let (nul, path) = points.take(byte)?.split_last().unwrap();
+            assert_eq!(*nul, 0);
+            Some(str::from_utf8(path).unwrap().to_owned())
+        };
+        text.bytes().filter_map(&mut text_of).collect()
     }
 
     #[test]
