@@ -12,7 +12,7 @@ INSTALL := tests/install-packages
 # What the tests use of the machine.
 TEST_PACKAGES := bash busybox-static hostname iproute2 mount nftables perl-base podman procps \
 	python3-yaml runc systemd tmux util-linux
-VM_PACKAGES := busybox-static cpio qemu-system-x86
+VM_PACKAGES := busybox-static cpio e2fsprogs qemu-system-x86
 ARM := aarch64-unknown-linux-gnu
 ARM_PACKAGES := binutils gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user util-linux
 PEERS := bubblewrap catatonit dumb-init tini
@@ -53,7 +53,7 @@ check-arm: rust  ## Build all for aarch64, run the init in qemu's user mode, che
 	@tests/check-arm "$$(tests/artifact nsl $(ARM))" "$$(tests/artifact nsl-init $(ARM))"
 	@tests/check-files "$$(tests/artifact nsl $(ARM))" "$$(tests/artifact nsl-init $(ARM))"
 
-test-vm: build  ## Run nsl on Debian's kernel, in a virtual machine
+test-vm: build  ## Run nsl on Debian's kernel, and nsl-init as /init, in virtual machines
 	@$(INSTALL) $(VM_PACKAGES)
 	@tests/vm/run.sh "$$(tests/artifact nsl)" "$$(tests/artifact nsl-init)" $(TARGET_DIR)/vm
 

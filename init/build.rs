@@ -4,7 +4,8 @@ use std::env;
 
 fn main() {
     let layout = format!("-Wl,-T,{}/link.ld", env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
-    let options = "-Wl,-z,max-page-size=4096,-z,norelro,--build-id=none,--no-eh-frame-hdr,--strip-all";
+    let options =
+        "-Wl,-z,max-page-size=4096,-z,norelro,-z,nosectionheader,--build-id=none,--no-eh-frame-hdr,--strip-all";
     for arg in ["-nostartfiles", "-nostdlib", "-static", "-no-pie", options, &layout] {
         println!("cargo:rustc-link-arg-bins={arg}");
     }

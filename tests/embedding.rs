@@ -95,6 +95,17 @@ fn a_service_starts_and_stops_as_the_document_says() {
 }
 
 #[test]
+fn every_option_of_the_init_is_explained() {
+    let host = crate::host!();
+    let help = host.command(env!("NSL_INIT"), ["--help"]).run().assert_code(0).stdout();
+    let options = help.lines().filter_map(|line| line.strip_prefix("  -")?.split([' ', ',']).next());
+    let options: Vec<_> = options.map(|option| format!("`-{option}")).collect();
+    let document = document();
+    let missing: Vec<_> = options.iter().filter(|option| !document.contains(&***option)).collect();
+    assert!(options.len() > 10 && missing.is_empty(), "{missing:?} of {options:?}");
+}
+
+#[test]
 fn what_dockerd_reads_is_json() {
     let host = crate::host!("python3");
     let script = "import json, sys; print(*json.load(sys.stdin).items())";

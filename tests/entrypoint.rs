@@ -113,8 +113,7 @@ fn without_a_proc_of_its_own_the_rest_is_left_and_that_is_said() {
     ] {
         let output = host.command("unshare", ["--mount", "sh", "-c", script, INIT]).run();
         output.assert_code(4);
-        let line =
-            "nsl-init: warning: what the command left behind cannot be found: /proc does not show this PID namespace";
+        let line = "nsl-init: warning: cannot end what is left: /proc does not show this PID namespace";
         assert_eq!(output.stderr().trim(), line, "{output}");
     }
 }

@@ -48,7 +48,7 @@ fn no_line_of_the_kernel_breaks_its_reading() {
 }
 
 #[test]
-fn no_facts_break_the_messages() {
+fn no_marks_break_the_messages() {
     let words: [&[u8]; 4] = [b"%", b"%t", b"%n", &[0x80, 0, 0, 0]];
     mutation::check_many(&format!("{SEEDS}message"), &words, 60_000, message::check);
 }

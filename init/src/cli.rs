@@ -3,7 +3,7 @@
 
 use crate::getopt::{self, Fault, Syntax, Word, Wrong};
 use crate::help;
-use crate::message::Facts;
+use crate::message::{Line, Marks};
 use crate::number;
 use nsl_shared::exit;
 use nsl_shared::signal::{self, Signal};
@@ -241,7 +241,7 @@ impl Options {
             (b'W', _) => self.rest = Rest::Await,
             (b'F', _) => {
                 let fd = number::read(value).and_then(|fd| i32::try_from(fd).ok()).filter(|fd| *fd > 2);
-                self.ready = Some(fd.ok_or("no descriptor behind the standard streams")?);
+                self.ready = Some(fd.ok_or("no descriptor from 3 on")?);
             }
             _ => self.machine = true,
         }
@@ -250,7 +250,7 @@ impl Options {
 
     /// `FROM:TO`. dumb-init's are numbers of standard signals.
     fn rewrite(&mut self, rule: &[u8], only_numbers: bool) -> Result<(), &'static str> {
-        const WRONG: &str = "no rewriting of a signal that can be caught (such as TERM:QUIT, or HUP:0 to drop it)";
+        const WRONG: &str = "no rewriting of a signal that can be caught (such as TERM:QUIT or HUP:0)";
         let colon = rule.iter().position(|byte| *byte == b':').ok_or(WRONG)?;
         let (from, to) = (&rule[..colon], &rule[colon + 1..]);
         if only_numbers && [from, to].iter().any(|text| number::read(text).is_none_or(|number| number > 31)) {
@@ -308,20 +308,23 @@ impl Options {
 pub struct Answer {
     pub code: u8,
     pub to_stderr: bool,
-    /// To be filled with the facts, one behind the other.
-    pub words: [&'static str; 2],
-    pub facts: Facts<'static>,
+    /// One behind the other; their marks are text, reason, name and the init's process ID.
+    words: [&'static str; 2],
+    text: &'static [u8],
+    reason: &'static str,
 }
 
 impl Answer {
     pub(crate) fn new(code: u8, to_stderr: bool, words: [&'static str; 2]) -> Self {
-        Self { code, to_stderr, words, facts: Facts::default() }
+        Self { code, to_stderr, words, text: b"", reason: "" }
     }
 
-    /// A refusal for `reason`, of `text`.
-    fn refusal(program: Program, words: [&'static str; 2], reason: &'static str, text: &'static [u8]) -> Self {
-        let facts = Facts { text, reason: reason.as_bytes(), ..Facts::default() };
-        Self { facts, ..Self::new(program.failed(), true, words) }
+    /// Writes it for an init that was called `name` and is process `own`.
+    pub fn write(&self, line: &mut Line<'_>, name: &[u8], own: i32) {
+        let marks = Marks { text: self.text, reason: self.reason.as_bytes(), name, own, ..Marks::default() };
+        for words in self.words {
+            line.fill(words.as_bytes(), &marks);
+        }
     }
 }
 
@@ -359,17 +362,7 @@ pub fn parse<W: Word>(
     machine: bool,
     variable: impl Fn(&[u8]) -> Option<&'static [u8]>,
 ) -> Result<(Options, usize), Answer> {
-    let name = words.first().map_or(&b""[..], Word::bytes);
-    let program = Program::called(name);
-    read(program, words, machine, variable).map_err(|answer| Answer { facts: Facts { name, ..answer.facts }, ..answer })
-}
-
-fn read<W: Word>(
-    program: Program,
-    words: &mut [W],
-    machine: bool,
-    variable: impl Fn(&[u8]) -> Option<&'static [u8]>,
-) -> Result<(Options, usize), Answer> {
+    let program = Program::called(words.first().map_or(b"", Word::bytes));
     let syntax = match program {
         Program::NslInit => &NSL_INIT,
         Program::Tini => &TINI,
@@ -407,45 +400,50 @@ fn read<W: Word>(
 
 fn misread(program: Program, Wrong { fault, dashes, name }: Wrong) -> Answer {
     let long = dashes.len() > 1;
-    if program == Program::NslInit {
-        let reason = match fault {
-            Fault::Unknown | Fault::Ambiguous => "unknown option: ",
-            Fault::NoValue => "a value is missing behind: ",
-            Fault::UnwantedValue => "no value is wanted behind: ",
+    let mut reason = "";
+    let words = if program == Program::NslInit {
+        reason = match fault {
+            Fault::Unknown | Fault::Ambiguous => "unknown option",
+            Fault::NoValue => "a value is missing behind",
+            Fault::UnwantedValue => "no value is wanted behind",
         };
-        let dashed =
-            if long { "nsl-init: cannot read the options: %r--%t" } else { "nsl-init: cannot read the options: %r-%t" };
-        return Answer::refusal(program, [dashed, help::SEE_HELP], reason, name);
-    }
-    let words = match (fault, long) {
-        (Fault::NoValue, false) => "%a: option requires an argument -- '%t'%|",
-        (_, false) => "%a: invalid option -- '%t'%|",
-        (Fault::Unknown, _) => "%a: unrecognized option '--%t'%|",
-        (Fault::Ambiguous, _) => "%a: option '--%t' is ambiguous%|",
-        (Fault::NoValue, _) => "%a: option '--%t' requires an argument%|",
-        (Fault::UnwantedValue, _) => "%a: option '--%t' doesn't allow an argument%|",
+        [
+            if long {
+                "nsl-init: cannot read the options: %r: --%t"
+            } else {
+                "nsl-init: cannot read the options: %r: -%t"
+            },
+            help::SEE_HELP,
+        ]
+    } else {
+        let words = match (fault, long) {
+            (Fault::NoValue, false) => "%a: option requires an argument -- '%t'%|",
+            (_, false) => "%a: invalid option -- '%t'%|",
+            (Fault::Unknown, _) => "%a: unrecognized option '--%t'%|",
+            (Fault::Ambiguous, _) => "%a: option '--%t' is ambiguous%|",
+            (Fault::NoValue, _) => "%a: option '--%t' requires an argument%|",
+            (Fault::UnwantedValue, _) => "%a: option '--%t' doesn't allow an argument%|",
+        };
+        [words, help::usage(program)]
     };
-    Answer::refusal(program, [words, help::usage(program)], "", name)
+    Answer { text: name, reason, ..Answer::new(program.failed(), true, words) }
 }
 
 fn bad_value(program: Program, letter: u8, reason: &'static str, value: &'static [u8]) -> Answer {
     let words = match (program, letter) {
-        (Program::NslInit, _) => "nsl-init: cannot read the options: %r: %t",
-        (Program::DumbInit, _) => {
-            "Usage: -r takes SIGNAL:SIGNAL, numbers from 1 to 31, the second also 0; see %a --help%|"
-        }
-        (_, b'p') => "[FATAL tini (%p)] Not a valid option for -p: %t%|",
-        _ => "[FATAL tini (%p)] Not a valid option for -e: %t%|",
+        (Program::NslInit, _) => ["nsl-init: cannot read the options: %r: %t", help::SEE_HELP],
+        (Program::DumbInit, _) => ["Usage: -r takes SIGNAL:SIGNAL, numbers from 1 to 31, the second also 0%|", ""],
+        (_, b'p') => ["[FATAL tini (%p)] Not a valid option for -p: %t%|", ""],
+        _ => ["[FATAL tini (%p)] Not a valid option for -e: %t%|", ""],
     };
-    let hint = if program == Program::NslInit { help::SEE_HELP } else { "" };
-    Answer::refusal(program, [words, hint], reason, value)
+    Answer { text: value, reason, ..Answer::new(program.failed(), true, words) }
 }
 
 /// What is said when the descriptor of `--ready-fd` is not there.
 #[must_use]
 pub fn not_open() -> Answer {
-    let why = "nsl-init: cannot start: the descriptor of --ready-fd is not open";
-    Answer::new(exit::NSL_FAILED, true, [why, " (hint: nsl-init --ready-fd 3 -- COMMAND 3>FILE)%|"])
+    let why = "nsl-init: cannot start: the descriptor of --ready-fd is not open (hint: 3>FILE)%|";
+    Answer::new(exit::NSL_FAILED, true, [why, ""])
 }
 
 /// What stands behind the last slash.
@@ -469,7 +467,6 @@ fn milliseconds(text: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Line;
 
     type Read = Result<(Options, Vec<&'static str>), Answer>;
 
@@ -495,9 +492,7 @@ mod tests {
         let answer = read(line, &[]).unwrap_err();
         let mut buffer = [0; 4096];
         let mut said = Line::new(&mut buffer);
-        for words in answer.words {
-            said.fill(words.as_bytes(), &answer.facts, 7);
-        }
+        answer.write(&mut said, line.split(' ').next().unwrap().as_bytes(), 7);
         let said = str::from_utf8(said.as_bytes()).unwrap();
         assert_eq!((answer.code, answer.to_stderr), (code, to_stderr), "{line}: {said}");
         assert!(said.starts_with(text), "{line}: {said}");
@@ -565,7 +560,7 @@ mod tests {
         assert_eq!([15, 1, 10, 2].map(becomes), [Some(3), None, Some(34), Some(2)]);
         for bad in ["TERM", ":", "TERM:", ":TERM", "KILL:TERM", "CHLD:TERM", "TERM:NOPE", "TERM:-1", "65:1"] {
             let line: &'static str = format!("nsl-init -r {bad} x").leak();
-            says(line, 125, true, "nsl-init: cannot read the options: no rewriting of a signal that can be caught");
+            says(line, 125, true, "nsl-init: cannot read the options: no rewriting of a signal that can be caught (");
         }
         let given = options("dumb-init -r 15:2 --rewrite=1:0 -r20:9 x");
         let becomes = |number| given.rewrites.get(Signal::new(number).unwrap()).map(Signal::number);
@@ -615,7 +610,7 @@ mod tests {
             "nsl-init --ready-fd x x",
             125,
             true,
-            "nsl-init: cannot read the options: no descriptor behind the standard streams: x (hint: see",
+            "nsl-init: cannot read the options: no descriptor from 3 on: x (hint: see",
         );
         says("/bin/tini sh -c x", 1, true, "/bin/tini: invalid option -- 'c'\ntini version 0.19.0\nUsage: tini [");
         says("tini --version x", 1, true, "tini: invalid option -- '-'\ntini version");

@@ -11,16 +11,16 @@ Usage: nsl-init [OPTIONS] [--] COMMAND [ARG]...
 Run COMMAND as a child: forward signals to it, reap every orphan, end what it leaves behind, exit with its status.
 
   -g                 forward signals to the command's process group
-  -c                 leave the command in the init's process group, and forward signals to it alone
+  -c                 leave the command in the init's process group
   -r FROM:TO         forward signal FROM as TO; 0 drops it (repeatable)
-  -e CODE            exit with 0 when the command exits with CODE (repeatable)
-  -p SIGNAL          get SIGNAL when the parent process ends
-  -s                 become a child subreaper (done without asking when not PID 1)
+  -e CODE            exit with 0 instead of CODE (repeatable)
+  -p SIGNAL          get SIGNAL when the parent ends
+  -s                 become a child subreaper (the default when not PID 1)
   -P                 run no command: reap until SIGTERM or SIGINT
   --grace TIME       what is left gets TIME to end, then SIGKILL [default: 10s]
   --stop-signal SIG  ask to end with SIG instead of SIGTERM
   --no-kill-rest     leave alone what the command leaves behind
-  --wait-all         end when the last process has ended, not when the command has
+  --wait-all         end when the last process has ended
   --ready-fd N       write the command's process ID to descriptor N once it runs
   --machine          be the init of a machine, or fail
   -w                 warn about each orphan that is reaped
@@ -30,7 +30,7 @@ Run COMMAND as a child: forward signals to it, reap every orphan, end what it le
   -h, --help         show this help
 
 TIME is like 10s, 500ms or 2m, SIGNAL like TERM, SIGTERM, 15 or RTMIN+3. Called tini, docker-init, dumb-init,
-catatonit or podman-init, it has the options and the ways of that program.
+catatonit or podman-init, it does as that program does.
 ";
 
 /// How `program` is used, as it says when it is used wrongly. dumb-init then says only what is wrong.
@@ -41,17 +41,7 @@ pub(crate) fn usage(program: Program) -> &'static str {
             "\
 tini version 0.19.0
 Usage: %b [OPTIONS] [--] PROGRAM [ARG]... | --version
-(nsl-init, in the place of tini)
-
-  -g         forward signals to the process group
-  -e CODE    exit with 0 instead of CODE (repeatable)
-  -p SIGNAL  get SIGNAL when the parent ends
-  -s         become a child subreaper
-  -w         warn about each orphan that is reaped
-  -v         say more (repeatable)
-  -h, -l     show this help, the licence
-
-Environment: TINI_SUBREAPER, TINI_KILL_PROCESS_GROUP, TINI_VERBOSITY
+This is nsl-init, in the place of tini: -g -e CODE -p SIGNAL -s -w -v -h -l
 "
         }
         Program::DumbInit => "",
@@ -76,26 +66,13 @@ pub(crate) fn help(program: Program) -> Answer {
         Program::DumbInit => {
             let options = "\
 Usage: %a [option] command [arg]...
-(nsl-init, in the place of dumb-init)
-
-  -c, --single-child   no session of its own; forward signals to the command alone
-  -r, --rewrite s:r    forward signal s as r; 0 drops it (repeatable)
-  -v, --verbose        say what happens
-  -h, --help, -V, --version
-
-Environment: DUMB_INIT_SETSID=0, DUMB_INIT_DEBUG=1
+This is nsl-init, in the place of dumb-init: -c, --single-child; -r, --rewrite s:r; -v, --verbose; -h, --help; \
+-V, --version
 ";
             Answer::new(0, true, ["dumb-init v1.2.5%|", options])
         }
         Program::Catatonit => {
-            let options = "\
-(nsl-init, in the place of catatonit)
-
-  -g             forward signals to the process group
-  -P             run no program
-  -h, -L         show this help, the licence
-  -V, --version
-";
+            let options = "This is nsl-init, in the place of catatonit: -g -P -h -L; -V, --version%|";
             Answer::new(0, true, [usage(program), options])
         }
     }

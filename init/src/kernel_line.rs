@@ -2,18 +2,19 @@
 //! lib/cmdline.c), and takes the line in pieces of any size.
 
 /// What has been seen of the word that the line is in.
-struct Word {
-    /// It began with a double quote, which does not belong to it, and neither does one at its end.
-    quoted: bool,
-    /// White space is part of it for now.
-    open: bool,
-    dashes: u8,
-    /// It holds something other than dashes.
-    other: bool,
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// There is none yet.
+    None,
+    /// Nothing but an opening quote.
+    Empty,
+    Dash,
+    Separator,
+    Other,
 }
 
 /// Whose words come.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Kernel,
     Init,
@@ -23,14 +24,18 @@ enum Part {
 
 /// Counts the words that the kernel hands to init from behind `--`.
 pub struct InitWords {
-    word: Option<Word>,
+    word: Word,
+    /// The word began with a double quote, which does not belong to it, and neither does one at its end.
+    quoted: bool,
+    /// White space is part of the word for now.
+    open: bool,
     part: Part,
     count: usize,
 }
 
 impl Default for InitWords {
     fn default() -> Self {
-        Self { word: None, part: Part::Kernel, count: 0 }
+        Self { word: Word::None, quoted: false, open: false, part: Part::Kernel, count: 0 }
     }
 }
 
@@ -38,25 +43,27 @@ impl InitWords {
     /// Takes the next piece of the line.
     pub fn take(&mut self, piece: &[u8]) {
         for byte in piece {
-            // The kernel's isspace, with Latin-1's no-break space.
-            let is_space = matches!(byte, b' ' | b'\t'..=b'\r' | 0xa0);
-            match &mut self.word {
-                None if is_space => {}
-                None => {
-                    let quoted = *byte == b'"';
-                    let dash = *byte == b'-';
-                    self.word = Some(Word { quoted, open: quoted, dashes: u8::from(dash), other: !quoted && !dash });
+            self.word = match (*byte, self.word) {
+                // The kernel's isspace, with Latin-1's no-break space.
+                (b' ' | b'\t'..=b'\r' | 0xa0, _) if !self.open => {
+                    self.end_word();
+                    Word::None
                 }
-                Some(word) if is_space && !word.open => self.end_word(),
-                Some(word) => match byte {
-                    b'"' => {
-                        word.open = !word.open;
-                        word.other |= !word.quoted;
+                (b'"', word) => {
+                    self.open = !self.open;
+                    match word {
+                        Word::None => {
+                            self.quoted = true;
+                            Word::Empty
+                        }
+                        word if self.quoted => word,
+                        _ => Word::Other,
                     }
-                    b'-' => word.dashes = word.dashes.saturating_add(1),
-                    _ => word.other = true,
-                },
-            }
+                }
+                (b'-', Word::None | Word::Empty) => Word::Dash,
+                (b'-', Word::Dash) => Word::Separator,
+                _ => Word::Other,
+            };
         }
     }
 
@@ -68,13 +75,11 @@ impl InitWords {
     }
 
     fn end_word(&mut self) {
-        let Some(word) = self.word.take() else { return };
-        let is_separator = word.dashes == 2 && !word.other;
-        match self.part {
-            Part::Kernel if is_separator => self.part = Part::Init,
-            Part::Init if is_separator => self.part = Part::Nobody,
-            Part::Init => self.count += 1,
-            Part::Kernel | Part::Nobody => {}
+        self.quoted = false;
+        if self.word == Word::Separator {
+            self.part = if self.part == Part::Kernel { Part::Init } else { Part::Nobody };
+        } else if self.word != Word::None && self.part == Part::Init {
+            self.count += 1;
         }
     }
 }
@@ -132,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn long_words_do_not_overflow() {
+    fn long_words_are_words() {
         assert_eq!(count(&format!("{} -- {}", "-".repeat(258), "-".repeat(514))), 1);
     }
 }

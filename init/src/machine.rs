@@ -4,13 +4,12 @@
 use crate::setup;
 use crate::sys::{self, Arguments};
 use core::ffi::CStr;
-use nsl_init::errno;
 use nsl_init::getopt::Word;
 use nsl_init::kernel_line::InitWords;
-use nsl_init::message::Line;
+use nsl_init::message::{Facts, Line};
 use nsl_init::mountinfo::MountPoints;
 use nsl_shared::signal::Signal;
-use rustix::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -35,7 +34,9 @@ pub fn is_machine() -> bool {
 
 /// A container's entry script may have started a process 2 before it became this program.
 fn in_first_pid_namespace() -> bool {
-    let number = |directory: BorrowedFd<'_>, path| Ok(rustix::fs::statat(directory, path, AtFlags::empty())?.st_ino);
+    let number = |directory: BorrowedFd<'_>, path| {
+        rustix::fs::statat(directory, path, AtFlags::empty()).map(|found| found.st_ino)
+    };
     let number = number(CWD, c"/proc/self/ns/pid").or_else(|_| {
         // No /proc yet, or that of other processes.
         let proc = setup::new_proc()?;
@@ -43,60 +44,28 @@ fn in_first_pid_namespace() -> bool {
     });
     match number {
         Ok(number) => number == FIRST_PID_NAMESPACE,
-        // A machine's init may mount; a kernel that has no procfs, or not this way to it, is taken for a machine's
-        // only if no /proc tells of a world around.
-        Err(Errno::PERM) => false,
-        Err(_) => !exists(c"/proc/version"),
+        // A machine's init may mount, even if its kernel has no procfs.
+        Err(why) => why != Errno::PERM,
     }
 }
-
-fn exists(path: &CStr) -> bool {
-    rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok()
-}
-
-/// A filesystem that a machine needs, and where.
-struct Needed {
-    target: &'static CStr,
-    kind: &'static CStr,
-    flags: MountFlags,
-    data: &'static CStr,
-}
-
-const fn needed(target: &'static CStr, kind: &'static CStr, flags: MountFlags, data: &'static CStr) -> Needed {
-    Needed { target, kind, flags, data }
-}
-
-const NOSUID: MountFlags = MountFlags::NOSUID;
-const NODEV: MountFlags = NOSUID.union(MountFlags::NODEV);
-const NOEXEC: MountFlags = NODEV.union(MountFlags::NOEXEC);
-
-/// In an order in which each finds its directory; /dev leads, so that what goes wrong later is seen on the console.
-static NEEDED: [Needed; 7] = [
-    needed(c"/dev", c"devtmpfs", NOSUID, c"mode=755"),
-    needed(c"/proc", c"proc", NOEXEC, c""),
-    needed(c"/sys", c"sysfs", NOEXEC, c""),
-    needed(c"/dev/pts", c"devpts", NOSUID.union(MountFlags::NOEXEC), c"gid=5,mode=620,ptmxmode=666"),
-    needed(c"/dev/shm", c"tmpfs", NODEV, c"mode=1777"),
-    needed(c"/run", c"tmpfs", NODEV, c"mode=755"),
-    needed(c"/sys/fs/cgroup", c"cgroup2", NOEXEC, c""),
-];
 
 /// Makes of the bare kernel what programs expect; returns whether the kernel started us, and not another init.
 pub fn prepare() -> bool {
+    const NOSUID: MountFlags = MountFlags::NOSUID;
+    const NODEV: MountFlags = NOSUID.union(MountFlags::NODEV);
+    const NOEXEC: MountFlags = NODEV.union(MountFlags::NOEXEC);
     let by_kernel = !is_mounted(c"/proc");
-    for needed in &NEEDED {
-        if !is_mounted(needed.target) {
-            // What can't be made is told by the mount.
-            let _ = rustix::fs::mkdir(needed.target, Mode::from_raw_mode(0o755));
-            let Needed { target, kind, flags, data } = *needed;
-            if let Err(why) = rustix::mount::mount(kind, target, kind, flags, data) {
-                warn(b"mount ", target, why);
-            }
-        }
-        if needed.target == c"/dev" && (by_kernel || rustix::io::fcntl_getfd(sys::descriptor(2)).is_err()) {
-            take_console();
-        }
+    provide(c"/dev", c"devtmpfs", NOSUID, c"mode=755");
+    // Before the rest, so that what goes wrong there is seen.
+    if by_kernel || rustix::io::fcntl_getfd(sys::descriptor(2)).is_err() {
+        take_console();
     }
+    provide(c"/proc", c"proc", NOEXEC, c"");
+    provide(c"/sys", c"sysfs", NOEXEC, c"");
+    provide(c"/dev/pts", c"devpts", NOSUID.union(MountFlags::NOEXEC), c"gid=5,mode=620,ptmxmode=666");
+    provide(c"/dev/shm", c"tmpfs", NODEV, c"mode=1777");
+    provide(c"/run", c"tmpfs", NODEV, c"mode=755");
+    provide(c"/sys/fs/cgroup", c"cgroup2", NOEXEC, c"");
     if let Err(why) = setup::raise_loopback() {
         warn(b"bring up ", c"lo", why);
     }
@@ -108,6 +77,19 @@ pub fn prepare() -> bool {
     by_kernel
 }
 
+/// Mounts what is not mounted yet.
+#[inline(never)]
+fn provide(target: &CStr, kind: &CStr, flags: MountFlags, data: &CStr) {
+    if is_mounted(target) {
+        return;
+    }
+    // What can't be made is told by the mount.
+    let _ = rustix::fs::mkdir(target, Mode::from_raw_mode(0o755));
+    if let Err(why) = rustix::mount::mount(kind, target, kind, flags, data) {
+        warn(b"mount ", target, why);
+    }
+}
+
 fn is_mounted(path: &CStr) -> bool {
     rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::empty())
         .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
@@ -116,12 +98,11 @@ fn is_mounted(path: &CStr) -> bool {
 /// Makes the console the three standard streams. The ones from the kernel are of the /dev that was mounted over, by a
 /// path that leads elsewhere now; or it found no console.
 fn take_console() {
-    if open_console(OFlags::RDWR).is_ok() {
-        sys::close_streams_from(0);
-        if let Ok(console) = open_console(OFlags::RDWR) {
-            let _ = rustix::stdio::dup2_stdout(&console);
-            let _ = rustix::stdio::dup2_stderr(&console);
-            // It has the lowest number, 0.
+    if let Ok(console) = open_console(OFlags::RDWR) {
+        let _ = rustix::stdio::dup2_stdin(&console);
+        let _ = rustix::stdio::dup2_stdout(&console);
+        let _ = rustix::stdio::dup2_stderr(&console);
+        if console.as_raw_fd() <= 2 {
             let _ = console.into_raw_fd();
         }
     }
@@ -134,9 +115,8 @@ fn open_console(flags: OFlags) -> Result<OwnedFd, Errno> {
 fn warn(verb: &[u8], what: &CStr, why: Errno) {
     let mut buffer = [0; 256];
     let mut line = Line::new(&mut buffer);
-    for part in [b"nsl-init: warning: cannot ", verb, what.to_bytes(), b": ", errno::words(why.raw_os_error()), b"\n"] {
-        line.push(part);
-    }
+    let facts = Facts { reason: verb, text: what.to_bytes(), number: why.raw_os_error(), ..Facts::default() };
+    line.fill(b"nsl-init: warning: cannot %r%t: %e%|", &facts, 0);
     let _ = rustix::io::write(sys::descriptor(2), line.as_bytes());
 }
 
@@ -205,7 +185,8 @@ impl End {
 pub fn finish(code: u8, end: End) -> ! {
     // The console may have been hung up, which no descriptor outlives. Ours alone, so that it need not block.
     if let Ok(console) = open_console(OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC) {
-        // Ctrl-S may have stopped it.
+        // Ctrl-S may have stopped it, which the kernel undoes only for who stopped it himself.
+        let _ = rustix::termios::tcflow(&console, Action::OOff);
         let _ = rustix::termios::tcflow(&console, Action::OOn);
         let _ = rustix::stdio::dup2_stderr(console);
     }
@@ -261,8 +242,8 @@ fn each_mount(mountinfo: BorrowedFd<'_>, act: &mut dyn FnMut(&CStr)) {
     let mut points = MountPoints::default();
     let _ = pieces(mountinfo, &mut |piece| {
         for byte in piece {
-            if let Some(target) = points.take(*byte)
-                && target != c"/"
+            if let Some(target) = points.take(*byte).filter(|target| *target != b"/\0")
+                && let Some(target) = sys::c_str(target)
             {
                 act(target);
             }
@@ -273,21 +254,19 @@ fn each_mount(mountinfo: BorrowedFd<'_>, act: &mut dyn FnMut(&CStr)) {
 /// Writes a line that begins as one, whatever the command left before it, and is out before the power goes.
 fn write_last_line(code: u8) {
     let console = sys::descriptor(2);
-    let digits = [b'0' + code / 100, b'0' + code / 10 % 10, b'0' + code % 10];
-    let number = match code {
-        0..10 => &digits[2..],
-        10..100 => &digits[1..],
-        100.. => &digits,
-    };
+    let mut buffer = [0; 64];
+    let mut line = Line::new(&mut buffer);
+    line.push(b"\r\nnsl-init: exit status ");
+    line.push_number(code.into());
+    line.push(b"\r\n");
+    let mut rest = line.as_bytes();
     // In steps of 10 ms. A serial line of 9,600 Bd takes 4 s for a full buffer; one that is held up takes for ever.
     let mut patience = 500;
-    for mut rest in [b"\r\nnsl-init: exit status ", number, b"\r\n"] {
-        while !rest.is_empty() && patience > 0 {
-            match rustix::io::write(console, rest) {
-                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(Errno::AGAIN) => pause(&mut patience),
-                Err(_) => return,
-            }
+    while !rest.is_empty() && patience > 0 {
+        match rustix::io::write(console, rest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(Errno::AGAIN) => pause(&mut patience),
+            Err(_) => return,
         }
     }
     while sys::unsent(console) > 0 && patience > 0 {

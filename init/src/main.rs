@@ -13,7 +13,7 @@ mod terminal;
 use machine::End;
 use nsl_init::cli::{self, Answer, Forwarding, Home, Options, Program};
 use nsl_init::getopt::Word;
-use nsl_init::message::{self, Event, Facts, Line};
+use nsl_init::message::{self, Event, Line, Marks};
 use nsl_shared::boot::{self, InitStep, Report};
 use nsl_shared::exit;
 use nsl_shared::signal::{Signal, SignalSet};
@@ -114,10 +114,10 @@ fn alone(mut arguments: sys::Arguments, mask: SignalSet, inherited: Kept, end: O
     let environment = arguments.environment();
     let (options, command) = match cli::parse(arguments.words(), end.is_some(), |name| environment.variable(name)) {
         Ok(parsed) => parsed,
-        Err(answer) => return give(&answer),
+        Err(answer) => return give(&answer, &mut arguments),
     };
     if let Err(answer) = prepare_alone(&options) {
-        return give(&answer);
+        return give(&answer, &mut arguments);
     }
     let mut started = Started { pid: 0, foreground: false };
     let vectors = if options.machine && command >= arguments.words().len() {
@@ -141,9 +141,9 @@ fn alone(mut arguments: sys::Arguments, mask: SignalSet, inherited: Kept, end: O
         let text = vectors.name().to_bytes();
         match start::start(&command) {
             Ok(running) => started = running,
-            Err((failure, pid)) => return not_started(&options, &failure, Facts { text, pid, ..Facts::default() }),
+            Err((failure, pid)) => return not_started(&options, &failure, text, pid),
         }
-        tell(&options, Event::Started, Facts { text, pid: started.pid, ..Facts::default() });
+        tell(&options, Event::Started, text, [started.pid, 0, 0]);
         if let Some(ready) = options.ready {
             let mut buffer = [0; 16];
             let mut line = Line::new(&mut buffer);
@@ -164,14 +164,14 @@ fn alone(mut arguments: sys::Arguments, mask: SignalSet, inherited: Kept, end: O
 }
 
 /// Says why the command does not run; returns the exit code.
-fn not_started(options: &Options, failure: &Failure, facts: Facts<'_>) -> u8 {
+fn not_started(options: &Options, failure: &Failure, text: &[u8], pid: i32) -> u8 {
     let event = match failure.step {
         InitStep::Execute => Event::ExecFailed,
         InitStep::ExecuteInterpreter => Event::InterpreterMissing,
         _ => Event::ForkFailed,
     };
     let number = failure.errno.raw_os_error();
-    tell(options, event, Facts { number, ..facts });
+    tell(options, event, text, [pid, number, 0]);
     if event == Event::ForkFailed { options.program.failed() } else { options.program.exec_failed(number) }
 }
 
@@ -185,13 +185,13 @@ fn prepare_alone(options: &Options) -> Result<(), Answer> {
     let own = rustix::process::getpid();
     let reaps = own.is_init()
         || options.subreaper && rustix::process::set_child_subreaper(Some(own)).is_ok()
-        || rustix::process::child_subreaper() == Ok(Some(own));
+        || rustix::process::child_subreaper().is_ok_and(|is_one| is_one.is_some());
     let role = match (own.is_init(), reaps) {
         (true, _) => Event::First,
         (false, true) => Event::Subreaper,
         (false, false) => Event::NoReaper,
     };
-    tell(options, role, Facts::default());
+    tell(options, role, b"", [0; 3]);
     if let Some(signal) = options.parent_death {
         sys::set_parent_death_signal(signal);
     }
@@ -202,12 +202,11 @@ fn prepare_alone(options: &Options) -> Result<(), Answer> {
 }
 
 /// Prints an answer; returns its exit code.
-fn give(answer: &Answer) -> u8 {
+fn give(answer: &Answer, arguments: &mut sys::Arguments) -> u8 {
     let mut buffer = [0; 4096];
     let mut line = Line::new(&mut buffer);
-    for words in answer.words {
-        line.fill(words.as_bytes(), &answer.facts, rustix::process::getpid().as_raw_pid());
-    }
+    let name = arguments.words().first().map_or(&b""[..], Word::bytes);
+    answer.write(&mut line, name, rustix::process::getpid().as_raw_pid());
     match rustix::io::write(sys::descriptor(if answer.to_stderr { 2 } else { 1 }), line.as_bytes()) {
         Ok(_) => answer.code,
         Err(_) => exit::NSL_FAILED,
@@ -215,9 +214,9 @@ fn give(answer: &Answer) -> u8 {
 }
 
 /// Says on stderr what happened, if one wants to know. What does not end the init must not hold it up: where nobody
-/// reads, it is left unsaid.
+/// reads, it is left unsaid. The numbers are those of the process, of what befell it, and another.
 #[inline(never)]
-fn tell(options: &Options, event: Event, facts: Facts<'_>) {
+fn tell(options: &Options, event: Event, text: &[u8], [pid, number, other]: [i32; 3]) {
     let ends_it = matches!(event, Event::ForkFailed | Event::ExecFailed | Event::InterpreterMissing);
     if let Some(words) = message::words(options.program, options.verbosity, event)
         && (ends_it || takes_a_line())
@@ -225,7 +224,11 @@ fn tell(options: &Options, event: Event, facts: Facts<'_>) {
         // What a pipe takes at once.
         let mut buffer = [0; 4096];
         let mut line = Line::new(&mut buffer);
-        line.fill(words, &facts, rustix::process::getpid().as_raw_pid());
+        let own = rustix::process::getpid().as_raw_pid();
+        let marks = Marks { text, own, pid, number, other, ..Marks::default() };
+        for words in words {
+            line.fill(words, &marks);
+        }
         let _ = rustix::io::write(sys::descriptor(2), line.as_bytes());
     }
 }

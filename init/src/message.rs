@@ -5,31 +5,31 @@ use crate::cli::{Program, base_name};
 use crate::errno;
 use nsl_shared::signal::Signal;
 
-/// What happened. The fields of [`Facts`] that are filled are named.
+/// What happened. Named are the text and the numbers that go with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Event {
-    /// The command `text` runs as process `pid`.
+    /// The command `text` runs as a process.
     Started,
-    /// No process could be made for the command `text`: `number` is the errno.
+    /// No process could be made for the command `text`, for this errno.
     ForkFailed,
-    /// Process `pid` could not execute the command `text`: `number` is the errno.
+    /// A process could not execute the command `text`, for this errno.
     ExecFailed,
     /// The same, where `text` is there but its interpreter is not.
     InterpreterMissing,
-    /// `signal` came, and goes on as `other`.
+    /// A signal came, and goes on as another.
     Forwarding,
-    /// `signal` came, and goes no further.
+    /// A signal came, and goes no further.
     Dropping,
-    /// Process `pid` exited with code `number`.
+    /// A process exited with this code.
     OrphanExited,
-    /// Process `pid` was ended by `signal`.
+    /// A process was ended by this signal.
     OrphanKilled,
-    /// Process `pid` was reaped, and one asked to be told.
+    /// A process was reaped, and one asked to be told.
     OrphanReaped,
-    /// The command, process `pid`, exited with code `number`.
+    /// The command's process exited with this code.
     Exited,
-    /// The command, process `pid`, was ended by `signal`.
+    /// The command's process was ended by this signal, which becomes another number as the exit code.
     Killed,
     /// Orphans will not become children of the init.
     NoReaper,
@@ -45,30 +45,30 @@ pub enum Event {
     RestNotFound,
 }
 
-/// For each program and event, in the order of [`Event`], a line: a digit, the least verbosity, and the words, in which
-/// `%p` is the init's process ID, `%c` the process concerned, `%t` the text, `%n` the number, `%e` the words of the
-/// errno, `%s` and `%i` a signal's name and number, `%o` the number of the other signal, and `%|` the end of a line. (In
-/// answers, `%a` is the init's name as it was called, `%b` that without directories, `%r` a reason.) It is empty, or
-/// missing at the end, where the program says nothing.
+/// What every line of a program begins with.
+static PREFIXES: [&str; 4] = ["nsl-init: ", "", "[dumb-init] ", ""];
+
+/// For each program and event, in the order of [`Event`], a line: a digit, the least verbosity, and the words. It is
+/// empty, or missing at the end, where the program says nothing.
 static WORDS: [&str; 4] = [
     "\
-1nsl-init: started %t as process %c%|
-0nsl-init: cannot start a process for %t: %e%|
-0nsl-init: cannot execute %t: %e%|
-0nsl-init: cannot execute the interpreter of %t: %e%|
-2nsl-init: forwarding %s%|
-2nsl-init: dropping %s%|
-2nsl-init: orphan %c exited with code %n%|
-2nsl-init: orphan %c was ended by %s%|
-0nsl-init: warning: reaped an orphan, process %c%|
-1nsl-init: the command exited with code %n%|
-1nsl-init: the command was ended by %s%|
-0nsl-init: warning: not PID 1 and no child subreaper: orphans will not be reaped%|
-2nsl-init: running as PID 1%|
-2nsl-init: running as child subreaper%|
-1nsl-init: asking what is left to end%|
-1nsl-init: killing what is left%|
-0nsl-init: warning: what the command left behind cannot be found: /proc does not show this PID namespace%|",
+1started %t as process %c%|
+0cannot start a process for %t: %e%|
+0cannot execute %t: %e%|
+0cannot execute the interpreter of %t: %e%|
+2forwarding %s%|
+2dropping %s%|
+2orphan %c exited with code %n%|
+2orphan %c was ended by %s%|
+0warning: reaped an orphan, process %c%|
+1the command exited with code %n%|
+1the command was ended by %s%|
+0warning: not PID 1 and no child subreaper: orphans will not be reaped%|
+2running as PID 1%|
+2running as child subreaper%|
+1asking what is left to end%|
+1killing what is left%|
+0warning: cannot end what is left: /proc does not show this PID namespace%|",
     "\
 2[INFO  tini (%p)] Spawned child process '%t' with pid '%c'%|
 0[FATAL tini (%p)] fork failed: %e%|
@@ -83,17 +83,17 @@ static WORDS: [&str; 4] = [
 2[INFO  tini (%p)] Main child exited with signal (with signal '%s')%|
 1[WARN  tini (%p)] Tini is not running as PID 1 and isn't registered as a child subreaper.%|Orphans will not be reaped: use -s, set TINI_SUBREAPER, or run it as PID 1.%|",
     "\
-1[dumb-init] Child spawned with PID %c.%|
-0[dumb-init] Unable to fork. Exiting.%|
-0[dumb-init] %t: %e%|
-0[dumb-init] %t: %e%|
-1[dumb-init] Received signal %i.%|[dumb-init] Forwarded signal %o to children.%|
-1[dumb-init] Received signal %i.%|[dumb-init] Not forwarding signal 0 to children (ignored).%|
-1[dumb-init] A child with PID %c exited with exit status %n.%|
-1[dumb-init] A child with PID %c was terminated by signal %i.%|
+1Child spawned with PID %c.%|
+0Unable to fork. Exiting.%|
+0%t: %e%|
+0%t: %e%|
+1Received signal %n.%|[dumb-init] Forwarded signal %o to children.%|
+1Received signal %n.%|[dumb-init] Not forwarding signal 0 to children (ignored).%|
+1A child with PID %c exited with exit status %n.%|
+1A child with PID %c was terminated by signal %n.%|
 
-1[dumb-init] A child with PID %c exited with exit status %n.%|[dumb-init] Child exited with status %n. Goodbye.%|
-1[dumb-init] A child with PID %c was terminated by signal %i.%|[dumb-init] Child exited with status %n. Goodbye.%|",
+1A child with PID %c exited with exit status %n.%|[dumb-init] Child exited with status %n. Goodbye.%|
+1A child with PID %c was terminated by signal %n.%|[dumb-init] Child exited with status %o. Goodbye.%|",
     "\
 1DEBUG (catatonit:%p): pid1 (%c) spawned: %t%|
 0ERROR (catatonit:%p): failed to fork child: %e%|ERROR (catatonit:%p): failed to spawn pid1: %e%|
@@ -102,28 +102,29 @@ static WORDS: [&str; 4] = [
 
 
 1DEBUG (catatonit:%p): child process %c exited with code %n%|
-1DEBUG (catatonit:%p): child process %c exited due to signal %i%|",
+1DEBUG (catatonit:%p): child process %c exited due to signal %n%|",
 ];
 
-/// What there is to tell of an event.
+/// What fills the marks in words: `%t` the text, `%r` a reason, `%a` the name that the init was called by, `%b` that
+/// without directories, `%p` the init's process ID, `%c` the process concerned, `%n` the number, `%s` and `%e` the name
+/// of the signal and the words of the errno that it is, `%o` the other number, and `%|` the end of a line.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Facts<'a> {
+pub struct Marks<'a> {
     pub text: &'a [u8],
-    /// The name that the init was called by.
-    pub name: &'a [u8],
     pub reason: &'a [u8],
+    pub name: &'a [u8],
+    pub own: i32,
     pub pid: i32,
     pub number: i32,
-    pub signal: Option<Signal>,
-    pub other: Option<Signal>,
+    pub other: i32,
 }
 
-/// The words for `event`, if `program` says something of it at this verbosity.
+/// The words for `event` and what stands before them, if `program` says something of it at this verbosity.
 #[must_use]
-pub fn words(program: Program, verbosity: u8, event: Event) -> Option<&'static [u8]> {
-    let paragraph = WORDS[program as usize].as_bytes().split(|byte| *byte == b'\n').nth(event as usize)?;
-    let (level, words) = paragraph.split_first()?;
-    (level - b'0' <= verbosity).then_some(words)
+pub fn words(program: Program, verbosity: u8, event: Event) -> Option<[&'static [u8]; 2]> {
+    let line = WORDS[program as usize].as_bytes().split(|byte| *byte == b'\n').nth(event as usize)?;
+    let (level, words) = line.split_first()?;
+    (level - b'0' <= verbosity).then_some([PREFIXES[program as usize].as_bytes(), words])
 }
 
 /// Text in the making, in a buffer: what has no room is left out.
@@ -137,8 +138,8 @@ impl<'a> Line<'a> {
         Self { buffer, length: 0 }
     }
 
-    /// Adds `words`, with what `facts` has for their marks. `own` is the init's process ID.
-    pub fn fill(&mut self, words: &[u8], facts: &Facts<'_>, own: i32) {
+    /// Adds `words`, with their marks filled.
+    pub fn fill(&mut self, words: &[u8], marks: &Marks<'_>) {
         let mut words = words.iter();
         while let Some(byte) = words.next() {
             if *byte != b'%' {
@@ -146,17 +147,16 @@ impl<'a> Line<'a> {
                 continue;
             }
             match words.next() {
-                Some(b'p') => self.push_number(own),
-                Some(b'c') => self.push_number(facts.pid),
-                Some(b'n') => self.push_number(facts.number),
-                Some(b'i') => self.push_number(facts.signal.map_or(0, Signal::number)),
-                Some(b'o') => self.push_number(facts.other.map_or(0, Signal::number)),
-                Some(b's') => self.push_signal(facts.signal),
-                Some(b'e') => self.push(errno::words(facts.number)),
-                Some(b't') => self.push(facts.text),
-                Some(b'a') => self.push(facts.name),
-                Some(b'b') => self.push(base_name(facts.name)),
-                Some(b'r') => self.push(facts.reason),
+                Some(b'p') => self.push_number(marks.own),
+                Some(b'c') => self.push_number(marks.pid),
+                Some(b'n') => self.push_number(marks.number),
+                Some(b'o') => self.push_number(marks.other),
+                Some(b's') => self.push_signal(marks.number),
+                Some(b'e') => self.push(errno::words(marks.number)),
+                Some(b't') => self.push(marks.text),
+                Some(b'a') => self.push(marks.name),
+                Some(b'b') => self.push(base_name(marks.name)),
+                Some(b'r') => self.push(marks.reason),
                 _ => self.push(b"\n"),
             }
         }
@@ -184,8 +184,8 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn push_signal(&mut self, signal: Option<Signal>) {
-        let Some(signal) = signal else { return };
+    fn push_signal(&mut self, number: i32) {
+        let Some(signal) = Signal::new(number) else { return };
         let (name, above) = signal.name();
         self.push(b"SIG");
         self.push(name);
@@ -205,17 +205,19 @@ impl<'a> Line<'a> {
 mod tests {
     use super::*;
 
-    fn line(program: Program, verbosity: u8, event: Event, facts: Facts<'_>) -> Option<String> {
+    fn line(program: Program, verbosity: u8, event: Event, marks: Marks<'_>) -> Option<String> {
         let mut buffer = [0; 4096];
         let mut line = Line::new(&mut buffer);
-        line.fill(words(program, verbosity, event)?, &facts, 1);
+        for words in words(program, verbosity, event)? {
+            line.fill(words, &marks);
+        }
         Some(String::from_utf8_lossy(line.as_bytes()).into_owned())
     }
 
     #[test]
     fn words_are_filled_in() {
-        let facts = Facts { text: b"no%p", pid: 7, number: 2, ..Facts::default() };
-        let failed = |program| line(program, 0, Event::ExecFailed, facts).unwrap();
+        let marks = Marks { text: b"no%p", pid: 7, number: 2, ..Marks::default() };
+        let failed = |program| line(program, 0, Event::ExecFailed, marks).unwrap();
         assert_eq!(failed(Program::NslInit), "nsl-init: cannot execute no%p: No such file or directory\n");
         assert_eq!(failed(Program::Tini), "[FATAL tini (7)] exec no%p failed: No such file or directory\n");
         assert_eq!(failed(Program::DumbInit), "[dumb-init] no%p: No such file or directory\n");
@@ -224,9 +226,10 @@ mod tests {
 
     #[test]
     fn signals_have_names_and_numbers() {
-        let facts = |number| Facts { signal: Signal::new(number), other: Signal::new(15), ..Facts::default() };
-        let forwarding = |program, number| line(program, 9, Event::Forwarding, facts(number)).unwrap();
+        let marks = |number| Marks { number, other: 15, ..Marks::default() };
+        let forwarding = |program, number| line(program, 9, Event::Forwarding, marks(number)).unwrap();
         assert_eq!(forwarding(Program::NslInit, 1), "nsl-init: forwarding SIGHUP\n");
+        assert_eq!(forwarding(Program::NslInit, 33), "nsl-init: forwarding SIGRTMIN-1\n");
         assert_eq!(forwarding(Program::NslInit, 34), "nsl-init: forwarding SIGRTMIN\n");
         assert_eq!(forwarding(Program::NslInit, 37), "nsl-init: forwarding SIGRTMIN+3\n");
         assert_eq!(
@@ -237,10 +240,10 @@ mod tests {
 
     #[test]
     fn verbosity_decides() {
-        let orphan = |verbosity| line(Program::Tini, verbosity, Event::OrphanReaped, Facts::default());
+        let orphan = |verbosity| line(Program::Tini, verbosity, Event::OrphanReaped, Marks::default());
         assert_eq!(orphan(0), None);
         assert!(orphan(1).is_some());
-        assert_eq!(line(Program::Catatonit, 9, Event::Forwarding, Facts::default()), None);
+        assert_eq!(line(Program::Catatonit, 9, Event::Forwarding, Marks::default()), None);
     }
 
     #[test]
@@ -248,11 +251,11 @@ mod tests {
         for words in WORDS.iter().flat_map(|words| words.split('\n')).filter(|words| !words.is_empty()) {
             assert!(words.as_bytes()[0].is_ascii_digit(), "{words}");
             for mark in words.split('%').skip(1) {
-                assert!("pcntesio|".contains(&mark[..1]), "{words}");
+                assert!("pcntesorab|".contains(&mark[..1]), "{words}");
             }
         }
         let last = WORDS[0].split('\n').nth(Event::RestNotFound as usize).unwrap();
-        assert!(last.contains("left behind"), "{last}");
+        assert!(last.contains("cannot end what is left"), "{last}");
         assert_eq!(WORDS[0].split('\n').count(), Event::RestNotFound as usize + 1);
     }
 

@@ -1,7 +1,6 @@
 //! The mount points in /proc/self/mountinfo (proc(5)), taken byte by byte: it may be longer than any buffer.
 
 use crate::path;
-use core::ffi::CStr;
 
 /// Which field of a line is the mount point, counted from 0.
 const MOUNT_POINT: u8 = 4;
@@ -23,9 +22,9 @@ impl Default for MountPoints {
 }
 
 impl MountPoints {
-    /// Takes the next byte, and gives the line's mount point if it ends there. One that is longer than a system call
-    /// takes is passed over.
-    pub fn take(&mut self, byte: u8) -> Option<&CStr> {
+    /// Takes the next byte, and gives the line's mount point, with a NUL, if it ends there. One that is longer than a
+    /// system call takes is passed over.
+    pub fn take(&mut self, byte: u8) -> Option<&[u8]> {
         match byte {
             b'\n' => {
                 self.field = 0;
@@ -34,8 +33,8 @@ impl MountPoints {
             b' ' => {
                 self.field = self.field.saturating_add(1);
                 if self.field == MOUNT_POINT + 1 {
-                    *self.path.get_mut(self.length)? = 0;
-                    return CStr::from_bytes_until_nul(&self.path).ok();
+                    self.push(0);
+                    return self.path.get(..self.length).filter(|path| path.last() == Some(&0));
                 }
             }
             _ if self.field != MOUNT_POINT => {}
@@ -66,7 +65,12 @@ mod tests {
 
     fn all(text: &str) -> Vec<String> {
         let mut points = MountPoints::default();
-        text.bytes().filter_map(|byte| points.take(byte).map(|point| point.to_str().unwrap().to_owned())).collect()
+        let mut text_of = |byte| {
+            let (nul, path) = points.take(byte)?.split_last().unwrap();
+            assert_eq!(*nul, 0);
+            Some(str::from_utf8(path).unwrap().to_owned())
+        };
+        text.bytes().filter_map(&mut text_of).collect()
     }
 
     #[test]

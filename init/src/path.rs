@@ -1,5 +1,6 @@
 //! Where a command is looked for: the search that `execvp(3)` makes, over borrowed bytes.
 
+use crate::cli::base_name;
 use core::ffi::CStr;
 
 /// Where to look when the environment has no PATH.
@@ -19,14 +20,14 @@ impl<'a> Candidates<'a> {
     #[must_use]
     pub fn new(name: &'a CStr, path: Option<&'a [u8]>) -> Self {
         // A directory of "" stands for the name as it is.
-        let search = if name.to_bytes().iter().any(|byte| *byte == b'/') { b"" } else { path.unwrap_or(DEFAULT) };
+        let search = if has_slash(name) { b"" } else { path.unwrap_or(DEFAULT) };
         Self { name, rest: if name.is_empty() { None } else { Some(search) } }
     }
 
     /// Is the name looked for in directories, and not taken as it is?
     #[must_use]
     pub fn searches_path(&self) -> bool {
-        !self.name.to_bytes().iter().any(|byte| *byte == b'/')
+        !has_slash(self.name)
     }
 
     /// Writes the next candidate into `buffer` and returns it, with the NUL that ends it.
@@ -48,6 +49,10 @@ impl<'a> Candidates<'a> {
             return Some(&buffer[..length]);
         }
     }
+}
+
+fn has_slash(name: &CStr) -> bool {
+    base_name(name.to_bytes()).len() < name.count_bytes()
 }
 
 #[cfg(test)]

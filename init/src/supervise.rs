@@ -8,7 +8,7 @@ use crate::tell;
 use crate::terminal;
 use core::time::Duration;
 use nsl_init::cli::{Forwarding, Options, Rest};
-use nsl_init::message::{Event, Facts};
+use nsl_init::message::Event;
 use nsl_shared::boot::Report;
 use nsl_shared::exit;
 use nsl_shared::signal::{Signal, SignalSet};
@@ -78,9 +78,9 @@ impl<'a> Supervisor<'a> {
             }
         }
         if self.foreground
-            && let Some(command) = Pid::from_raw(command)
+            && let (Some(command), Some(own)) = (Pid::from_raw(command), sys::own_group())
         {
-            terminal::take_back(command, rustix::process::getpgrp());
+            terminal::take_back(command, own);
         }
         // Without one, it can't have ended while all others have.
         let code = if command == 0 { 0 } else { exit::NSL_FAILED };
@@ -159,27 +159,22 @@ impl<'a> Supervisor<'a> {
     }
 
     fn tell_end(&self, is_command: bool, pid: Pid, code: u8, signal: Option<i32>) {
-        let facts = Facts {
-            pid: pid.as_raw_pid(),
-            number: code.into(),
-            signal: signal.and_then(Signal::new),
-            ..Facts::default()
-        };
         let event = match (is_command, signal) {
             (true, None) => Event::Exited,
             (true, Some(_)) => Event::Killed,
             (false, None) => Event::OrphanExited,
             (false, Some(_)) => Event::OrphanKilled,
         };
-        self.tell(event, facts);
+        let numbers = [pid.as_raw_pid(), signal.unwrap_or(code.into()), code.into()];
+        self.tell(event, numbers);
         if self.options.warn && !is_command {
-            self.tell(Event::OrphanReaped, facts);
+            self.tell(Event::OrphanReaped, numbers);
         }
     }
 
     fn forward(&mut self, signal: Signal) {
         let Some(becomes) = self.options.rewrites.get(signal) else {
-            self.tell(Event::Dropping, Facts { signal: Some(signal), ..Facts::default() });
+            self.tell(Event::Dropping, [0, signal.number(), 0]);
             return;
         };
         let to_group = match self.options.forwarding {
@@ -197,7 +192,7 @@ impl<'a> Supervisor<'a> {
         if self.command != 0 && (!to_group || sys::kill(-self.command, becomes).is_err()) {
             let _ = sys::kill(self.command, becomes);
         }
-        self.tell(Event::Forwarding, Facts { signal: Some(signal), other: Some(becomes), ..Facts::default() });
+        self.tell(Event::Forwarding, [0, signal.number(), becomes.number()]);
         if becomes.is_stop() {
             self.asked_to_stop = true;
         } else if becomes == Signal::CONT {
@@ -258,9 +253,9 @@ impl<'a> Supervisor<'a> {
 
     /// Ends in order what the command left behind: it is asked, has the grace time, and is killed.
     fn end_rest(&mut self) {
-        self.tell(Event::EndingRest, Facts::default());
+        self.tell(Event::EndingRest, [0; 3]);
         if !rest::signal_all(self.options.stop_signal) {
-            self.tell(Event::RestNotFound, Facts::default());
+            self.tell(Event::RestNotFound, [0; 3]);
             return;
         }
         rest::signal_all(Signal::CONT);
@@ -274,7 +269,7 @@ impl<'a> Supervisor<'a> {
                 _ => {}
             }
         }
-        self.tell(Event::KillingRest, Facts::default());
+        self.tell(Event::KillingRest, [0; 3]);
         while !self.reap() {
             rest::signal_all(Signal::KILL);
             sys::wait_for_signal(Some(ROUND));
@@ -282,9 +277,9 @@ impl<'a> Supervisor<'a> {
     }
 
     /// With nothing to say, which is the rule, the words stay out of memory.
-    fn tell(&self, event: Event, facts: Facts<'_>) {
+    fn tell(&self, event: Event, numbers: [i32; 3]) {
         if self.options.verbosity > 0 || self.options.warn || event == Event::RestNotFound {
-            tell(self.options, event, facts);
+            tell(self.options, event, b"", numbers);
         }
     }
 

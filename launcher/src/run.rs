@@ -117,17 +117,17 @@ fn names(plan: &Plan) -> Result<Names> {
 }
 
 fn boot_message(spec: &Spec, plan: &Plan, blocked: &Blocked) -> Result<OwnedFd> {
-    let failed = |cause: &str| Error::new("write the boot message", cause.to_owned());
+    let failed = |cause: String| Error::new("write the boot message", cause);
     let boot = Boot {
         setup: plan.setup,
         mask: blocked.mask(),
         grace_ms: spec.grace_ms(),
         capabilities: if spec.privileged() { u64::MAX } else { CAPABILITIES },
         hostname: Some(plan.hostname.as_bytes()),
-        workdir: Strings::new(spec.workdir().path.as_bytes_with_nul()).map_err(|error| failed(error.0))?,
+        workdir: Strings::new(spec.workdir().path.as_bytes_with_nul()).map_err(|error| failed(error.to_string()))?,
         credentials: spec.credentials(),
-        args: Strings::new(spec.args()).map_err(|error| failed(error.0))?,
-        env: Strings::new(spec.env()).map_err(|error| failed(error.0))?,
+        args: Strings::new(spec.args()).map_err(|error| failed(error.to_string()))?,
+        env: Strings::new(spec.env()).map_err(|error| failed(error.to_string()))?,
     };
     image::message(|file| {
         let mut file = std::io::BufWriter::new(file);

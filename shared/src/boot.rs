@@ -17,9 +17,9 @@
 //!    │                                      │ ends what is left, reaps, exits with the same status
 //! ```
 //!
-//! The message itself is a sealed file: a header of 16 bytes, then records of 8 bytes and a payload each, numbers
-//! little-endian. Every record stands at most once; one that is not known is an error, because the init is
-//! embedded in the launcher that speaks to it and the two are never of different versions.
+//! The message itself is a sealed file: a header of sixteen little-endian words of 32 bits, then the hostname, the
+//! working directory, the arguments and the environment, whose lengths are in the header. There are no versions: the
+//! init is embedded in the launcher that speaks to it.
 
 use crate::signal::SignalSet;
 use core::ffi::CStr;
@@ -32,10 +32,12 @@ pub const STATUS_FD: i32 = 4;
 /// The option by which the init is told to read the boot message; nobody types it.
 pub const BOOT_OPTION: &CStr = c"--boot";
 
-const MAGIC: [u8; 8] = *b"nslboot\0";
-const VERSION: u32 = 1;
-const HEADER: usize = 16;
-const RECORD: usize = 8;
+/// `nslboot` and a NUL, as words.
+const MAGIC: [u32; 2] = [u32::from_le_bytes(*b"nslb"), u32::from_le_bytes(*b"oot\0")];
+const WORDS: usize = 16;
+/// In the header's word of what is there: a hostname, credentials.
+const HAS_HOSTNAME: u32 = 1;
+const HAS_CREDENTIALS: u32 = 2;
 
 /// What the init does before it starts the command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -104,7 +106,7 @@ impl<'a> Strings<'a> {
     pub fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
         match bytes {
             [] | [.., 0] => Ok(Self { count: bytes.split_inclusive(|byte| *byte == 0).count(), bytes }),
-            _ => Err(Malformed("strings without an end")),
+            _ => Err(Malformed),
         }
     }
 
@@ -129,141 +131,89 @@ impl<'a> Strings<'a> {
     }
 }
 
-/// Why bytes are no boot message.
+/// Bytes that are no boot message, or no part of one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Malformed(pub &'static str);
+pub struct Malformed;
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "malformed boot message: {}", self.0)
+        f.write_str("it would be malformed")
     }
-}
-
-mod tag {
-    pub const SETUP: u16 = 1;
-    pub const MASK: u16 = 2;
-    pub const GRACE: u16 = 3;
-    pub const HOSTNAME: u16 = 4;
-    pub const WORKDIR: u16 = 5;
-    pub const CREDENTIALS: u16 = 6;
-    pub const ARGS: u16 = 7;
-    pub const ENV: u16 = 8;
-    pub const CAPABILITIES: u16 = 9;
-    pub const LAST: u16 = CAPABILITIES;
 }
 
 impl<'a> Boot<'a> {
     /// Hands the message's bytes to `sink`, piece by piece.
     pub fn encode<E>(&self, mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        let credentials = self.credentials.map(|who| {
-            let mut bytes = [0; 8];
-            bytes[..4].copy_from_slice(&who.uid.to_le_bytes());
-            bytes[4..].copy_from_slice(&who.gid.to_le_bytes());
-            bytes
-        });
-        let (setup, mask, grace, capabilities) = (
-            self.setup.0.to_le_bytes(),
-            self.mask.0.to_le_bytes(),
-            self.grace_ms.to_le_bytes(),
-            self.capabilities.to_le_bytes(),
-        );
-        let records: [(u16, Option<&[u8]>); tag::LAST as usize] = [
-            (tag::SETUP, Some(&setup)),
-            (tag::MASK, Some(&mask)),
-            (tag::GRACE, Some(&grace)),
-            (tag::HOSTNAME, self.hostname),
-            (tag::WORKDIR, Some(self.workdir.bytes)),
-            (tag::CREDENTIALS, credentials.as_ref().map(<[u8; 8]>::as_slice)),
-            (tag::ARGS, Some(self.args.bytes)),
-            (tag::ENV, Some(self.env.bytes)),
-            (tag::CAPABILITIES, Some(&capabilities)),
+        let parts = [self.hostname.unwrap_or_default(), self.workdir.bytes, self.args.bytes, self.env.bytes];
+        let who = self.credentials.unwrap_or(Credentials { uid: 0, gid: 0 });
+        let has_hostname = if self.hostname.is_some() { HAS_HOSTNAME } else { 0 };
+        let has_credentials = if self.credentials.is_some() { HAS_CREDENTIALS } else { 0 };
+        let [hostname, workdir, args, env] = parts.map(|part| part.len() as u32);
+        let words: [u32; WORDS] = [
+            MAGIC[0],
+            MAGIC[1],
+            has_hostname | has_credentials,
+            self.setup.0,
+            self.mask.0 as u32,
+            (self.mask.0 >> 32) as u32,
+            self.capabilities as u32,
+            (self.capabilities >> 32) as u32,
+            self.grace_ms,
+            who.uid,
+            who.gid,
+            0,
+            hostname,
+            workdir,
+            args,
+            env,
         ];
-        let total = records.iter().filter_map(|(_, payload)| *payload).fold(HEADER, |sum, p| sum + RECORD + p.len());
-        sink(&MAGIC)?;
-        sink(&VERSION.to_le_bytes())?;
-        sink(&(total as u32).to_le_bytes())?;
-        for (tag, payload) in records {
-            if let Some(payload) = payload {
-                sink(&(tag as u32).to_le_bytes())?;
-                sink(&(payload.len() as u32).to_le_bytes())?;
-                sink(payload)?;
-            }
+        for word in words {
+            sink(&word.to_le_bytes())?;
         }
-        Ok(())
+        parts.into_iter().try_for_each(sink)
     }
 
     /// Reads a message that fills `bytes` exactly.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let (header, mut rest) = bytes.split_at_checked(HEADER).ok_or(Malformed("it is too short"))?;
-        if header[..8] != MAGIC {
-            return Err(Malformed("it does not start as one"));
+        let (header, mut rest) = bytes.split_first_chunk::<{ WORDS * 4 }>().ok_or(Malformed)?;
+        let mut words = [0; WORDS];
+        for (word, bytes) in words.iter_mut().zip(header.as_chunks::<4>().0) {
+            *word = u32::from_le_bytes(*bytes);
         }
-        if number(&header[8..12])? != u64::from(VERSION) {
-            return Err(Malformed("it is of another version"));
+        let [m0, m1, has, setup, mask0, mask1, cap0, cap1, grace_ms, uid, gid, zero, lengths @ ..] = words;
+        if [m0, m1] != MAGIC {
+            return Err(Malformed);
         }
-        if number(&header[12..])? != bytes.len() as u64 {
-            return Err(Malformed("its length is wrong"));
+        if has & !(HAS_HOSTNAME | HAS_CREDENTIALS) != 0 || setup & !Setup::ALL != 0 || zero != 0 {
+            return Err(Malformed);
         }
-        let mut fields: [Option<&[u8]>; tag::LAST as usize + 1] = [None; tag::LAST as usize + 1];
-        while !rest.is_empty() {
-            let (record, behind) = rest.split_at_checked(RECORD).ok_or(Malformed("a record is cut off"))?;
-            let (tag, length) = (number(&record[..4])?, number(&record[4..])?);
-            let (payload, behind) =
-                behind.split_at_checked(length as usize).ok_or(Malformed("a record is longer than the message"))?;
-            match fields.get_mut(tag as usize) {
-                Some(field @ None) if tag != 0 => *field = Some(payload),
-                Some(Some(_)) => return Err(Malformed("a record stands twice")),
-                _ => return Err(Malformed("a record is unknown")),
-            }
-            rest = behind;
+        let mut parts = [&[][..]; 4];
+        for (part, length) in parts.iter_mut().zip(lengths) {
+            (*part, rest) = rest.split_at_checked(length as usize).ok_or(Malformed)?;
         }
-        Self::from_fields(|tag| fields[tag as usize])
-    }
-
-    fn from_fields(field: impl Fn(u16) -> Option<&'a [u8]>) -> Result<Self, Malformed> {
-        let needed = |tag| field(tag).ok_or(Malformed("a record is missing"));
-        let fixed = |tag, length| match needed(tag)? {
-            payload if payload.len() == length => number(payload),
-            _ => Err(Malformed("a number has a wrong length")),
-        };
-        let setup = fixed(tag::SETUP, 4)? as u32;
-        if setup & !Setup::ALL != 0 {
-            return Err(Malformed("a set-up step is unknown"));
-        }
-        let credentials = match field(tag::CREDENTIALS) {
-            None => None,
-            Some(who) if who.len() == 8 => {
-                Some(Credentials { uid: number(&who[..4])? as u32, gid: number(&who[4..])? as u32 })
-            }
-            Some(_) => return Err(Malformed("the credentials have a wrong length")),
-        };
-        let args = Strings::new(needed(tag::ARGS)?)?;
-        if args.is_empty() {
-            return Err(Malformed("there is no command"));
-        }
-        let workdir = Strings::new(needed(tag::WORKDIR)?)?;
-        if workdir.len() != 1 {
-            return Err(Malformed("the working directory is no path"));
+        let [hostname, workdir, args, env] = parts;
+        let (workdir, args, env) = (Strings::new(workdir)?, Strings::new(args)?, Strings::new(env)?);
+        // What is not there has no contents.
+        let is_whole = rest.is_empty()
+            && workdir.len() == 1
+            && !args.is_empty()
+            && (has & HAS_HOSTNAME != 0 || hostname.is_empty())
+            && (has & HAS_CREDENTIALS != 0 || [uid, gid] == [0, 0]);
+        if !is_whole {
+            return Err(Malformed);
         }
         Ok(Self {
             setup: Setup(setup),
-            mask: SignalSet(fixed(tag::MASK, 8)?),
-            grace_ms: fixed(tag::GRACE, 4)? as u32,
-            capabilities: fixed(tag::CAPABILITIES, 8)?,
-            hostname: field(tag::HOSTNAME),
+            mask: SignalSet(u64::from(mask1) << 32 | u64::from(mask0)),
+            grace_ms,
+            capabilities: u64::from(cap1) << 32 | u64::from(cap0),
+            hostname: (has & HAS_HOSTNAME != 0).then_some(hostname),
             workdir,
-            credentials,
+            credentials: (has & HAS_CREDENTIALS != 0).then_some(Credentials { uid, gid }),
             args,
-            env: Strings::new(needed(tag::ENV)?)?,
+            env,
         })
     }
-}
-
-/// A little-endian number of up to eight bytes.
-fn number(bytes: &[u8]) -> Result<u64, Malformed> {
-    let mut wide = [0; 8];
-    wide.get_mut(..bytes.len()).ok_or(Malformed("a number is too long"))?.copy_from_slice(bytes);
-    Ok(u64::from_le_bytes(wide))
 }
 
 /// A step of the init that can fail before the command runs. `Display` gives the words that complete "cannot …"

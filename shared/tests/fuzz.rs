@@ -17,8 +17,8 @@ fn seeds(name: &str) -> String {
 
 #[test]
 fn no_bytes_break_the_boot_message() {
-    // Lengths and tags as they stand in a message.
-    let words: [&[u8]; 6] = [&[0; 4], &[1, 0, 0, 0], &[8, 0, 0, 0], &[9, 0, 0, 0], &[0xff; 4], b"nslboot\0"];
+    // Lengths and flags as they stand in a message.
+    let words: [&[u8]; 6] = [&[0; 4], &[1, 0, 0, 0], &[3, 0, 0, 0], &[9, 0, 0, 0], &[0xff; 4], b"nslboot\0"];
     mutation::check_many(&seeds("boot"), &words, 200_000, boot::check);
 }
 

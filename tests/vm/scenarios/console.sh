@@ -13,9 +13,10 @@ type_in 'sleep 1000\n'
 sleep 0.5
 type_in '\032'
 check "Ctrl-Z stops a job" says 'Stopped'
-# From here on nothing is written before someone goes on with it.
+# From here on nothing is written before someone goes on with it: a shell that wrote something would wait.
+type_in 'kill -9 %%1; sleep 1; exit 9\n'
+sleep 0.5
 type_in '\023'
-type_in 'exit 9\n'
 ends poweroff 9
 
 # The streams are closed, and whatever was before has mounted nothing.
@@ -33,6 +34,11 @@ check "closed streams become the console" said_line '^seen$'
 # Called by another name, it is a machine's init all the same.
 new_machine
 mv "$root/init" "$root/bin/tini"
-start 'rdinit=/bin/tini -- sh -c "grep -c cgroup2 /proc/mounts; exit 3"'
+put /guest/command <<'GUEST'
+#!/bin/sh
+grep -c cgroup2 /proc/mounts
+exit 3
+GUEST
+start 'rdinit=/bin/tini -- -g /guest/command'
 ends poweroff 3
 check "by the name of tini it mounts as well" said_line '^1$'
