@@ -9,7 +9,7 @@ ARGS ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 INSTALL := tests/install-packages
 # What the tests use of the machine.
-TEST_PACKAGES := bash busybox-static hostname iproute2 mount nftables perl-base procps tmux util-linux
+TEST_PACKAGES := bash busybox-static catatonit dumb-init hostname iproute2 mount nftables perl-base procps tini tmux util-linux
 VM_PACKAGES := busybox-static cpio qemu-system-x86
 PEERS := bubblewrap catatonit dumb-init tini
 # Parts of `make ci`, in order.

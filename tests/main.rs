@@ -7,6 +7,7 @@ mod init;
 mod jobs;
 mod leaks;
 mod network;
+mod peers;
 mod plan;
 mod pty;
 mod refusals;
