@@ -7,30 +7,30 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 /// The init that nsl has inside.
-const INIT: &str = env!("NSL_INIT");
+pub const INIT: &str = env!("NSL_INIT");
 /// Far below the grace times that must not be waited for.
-const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(5);
 
 /// As PID 1.
-fn first<'a>(host: &'a Host, args: &[&'a str]) -> Invocation<'a> {
+pub fn first<'a>(host: &'a Host, args: &[&'a str]) -> Invocation<'a> {
     let words = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", INIT];
     host.command("unshare", words.iter().chain(args))
 }
 
 /// As an ordinary process.
-fn ordinary<'a>(host: &'a Host, args: &[&'a str]) -> Invocation<'a> {
+pub fn ordinary<'a>(host: &'a Host, args: &[&'a str]) -> Invocation<'a> {
     host.command(INIT, args)
 }
 
 /// Runs it both ways, to the same effect.
 #[track_caller]
-fn both(host: &Host, args: &[&str], check: impl Fn(&Output)) {
+pub fn both(host: &Host, args: &[&str], check: impl Fn(&Output)) {
     check(&ordinary(host, args).run());
     check(&first(host, args).run());
 }
 
 /// Sends a signal to the init of a `first`.
-fn signal(running: &Running, signal: Signal) {
+pub fn signal(running: &Running, signal: Signal) {
     let init = only_child(running.pid(), "nsl-init");
     kill(Pid::from_raw(init.cast_signed()), signal).expect("send the signal");
 }

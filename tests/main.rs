@@ -2,6 +2,7 @@
 
 mod documents;
 mod ends;
+mod entrypoint;
 mod harness;
 mod init;
 mod jobs;

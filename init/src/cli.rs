@@ -153,7 +153,7 @@ pub struct Options {
     pub pause: bool,
     /// Tell on this descriptor when the command runs.
     pub ready: Option<i32>,
-    /// Be the init of a machine, or fail.
+    /// Be the init of a machine.
     pub machine: bool,
 }
 
@@ -349,20 +349,25 @@ static DUMB_INIT: Syntax = Syntax {
 };
 static CATATONIT: Syntax = Syntax { short: b"ghLPV", long: &[("version", b'V')], abbreviated: true, permuted: true };
 
+const NO_MACHINE: &str = "nsl-init: cannot be the init of a machine: this is not its PID 1%|";
+
 /// Reads the command line `words`, whose first is the name that the init was called by, and the environment. Gives the
-/// options and the index of the first word behind them; words may have changed their places.
+/// options and the index of the first word behind them, which may be missing for the init of a machine; words may have
+/// changed their places.
 pub fn parse<W: Word>(
     words: &mut [W],
+    machine: bool,
     variable: impl Fn(&[u8]) -> Option<&'static [u8]>,
 ) -> Result<(Options, usize), Answer> {
     let name = words.first().map_or(&b""[..], Word::bytes);
     let program = Program::called(name);
-    read(program, words, variable).map_err(|answer| Answer { facts: Facts { name, ..answer.facts }, ..answer })
+    read(program, words, machine, variable).map_err(|answer| Answer { facts: Facts { name, ..answer.facts }, ..answer })
 }
 
 fn read<W: Word>(
     program: Program,
     words: &mut [W],
+    machine: bool,
     variable: impl Fn(&[u8]) -> Option<&'static [u8]>,
 ) -> Result<(Options, usize), Answer> {
     let syntax = match program {
@@ -390,6 +395,14 @@ fn read<W: Word>(
     }
     let command = read.command();
     options.read_environment(variable);
+    if options.machine && !machine {
+        return Err(Answer::new(exit::NSL_FAILED, true, [NO_MACHINE, ""]));
+    }
+    if machine {
+        options.machine = true;
+        // Nobody else could end it.
+        options.rest = Rest::End;
+    }
     if command >= words.len() && !options.pause && !options.machine {
         return Err(Answer::new(program.failed(), true, help::no_command(program)));
     }
@@ -462,12 +475,18 @@ mod tests {
     use super::*;
     use crate::message::Line;
 
-    fn read(line: &'static str, environment: &[(&str, &'static str)]) -> Result<(Options, Vec<&'static str>), Answer> {
+    type Read = Result<(Options, Vec<&'static str>), Answer>;
+
+    fn read(line: &'static str, environment: &[(&str, &'static str)]) -> Read {
+        read_in(false, line, environment)
+    }
+
+    fn read_in(machine: bool, line: &'static str, environment: &[(&str, &'static str)]) -> Read {
         let mut words: Vec<&'static [u8]> = line.split(' ').map(str::as_bytes).collect();
         let variable = |name: &[u8]| {
             environment.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, value)| value.as_bytes())
         };
-        let (options, command) = parse(&mut words, variable)?;
+        let (options, command) = parse(&mut words, machine, variable)?;
         Ok((options, words[command..].iter().map(|word| str::from_utf8(word).unwrap()).collect()))
     }
 
@@ -531,7 +550,16 @@ mod tests {
         assert_eq!(options("nsl-init --wait-all x").rest, Rest::Await);
         assert_eq!(options("nsl-init -c x").home, Home::Shared);
         assert!(options("nsl-init -P").pause);
-        assert!(options("nsl-init --machine").machine);
+    }
+
+    #[test]
+    fn machines_need_no_command_and_leave_nothing() {
+        for line in ["/init", "/init --machine --grace 1s", "tini", "dumb-init -c"] {
+            let (options, command) = read_in(true, line, &[]).unwrap();
+            assert!(options.machine && options.rest == Rest::End && command.is_empty(), "{line}");
+        }
+        assert_eq!(read_in(true, "/init -v sh -c x", &[]).unwrap().1, ["sh", "-c", "x"]);
+        says("nsl-init --machine x", 125, true, "nsl-init: cannot be the init of a machine: this is not its PID 1\n");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! reaps and ends in order. Under nsl it reads a boot message; alone it reads its command line.
 #![cfg_attr(not(test), no_std, no_main)]
 
+mod machine;
 mod rest;
 mod setup;
 mod start;
@@ -9,32 +10,29 @@ mod supervise;
 mod sys;
 mod terminal;
 
+use machine::End;
 use nsl_init::cli::{self, Answer, Forwarding, Home, Options, Program};
 use nsl_init::getopt::Word;
 use nsl_init::message::{self, Event, Facts, Line};
 use nsl_shared::boot::{self, InitStep, Report};
 use nsl_shared::exit;
 use nsl_shared::signal::{Signal, SignalSet};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use start::{Command, Kept, Started};
 use supervise::Supervisor;
 
-/// A step that failed, and why; in the process that was to become the command, if there was one.
+/// A step that failed, and why.
 struct Failure {
     step: InitStep,
     errno: Errno,
-    pid: i32,
 }
 
 impl Failure {
-    fn new(step: InitStep, errno: Errno) -> Self {
-        Self { step, errno, pid: 0 }
-    }
-
     /// For `map_err`: this step, with the errno that comes.
     fn at(step: InitStep) -> impl Fn(Errno) -> Self {
-        move |errno| Self::new(step, errno)
+        move |errno| Self { step, errno }
     }
 }
 
@@ -46,8 +44,14 @@ fn main(mut arguments: sys::Arguments) -> ! {
     let ignores_chld = sys::set_ignored(Signal::CHLD, false);
     let code = if arguments.words().get(1).is_some_and(|word| word.bytes() == boot::BOOT_OPTION.to_bytes()) {
         under_nsl(sys::take_descriptor(boot::STATUS_FD))
+    } else if machine::is_machine() {
+        let by_kernel = machine::prepare();
+        machine::leave_out_noise(&mut arguments, by_kernel);
+        let mut end = End::PowerOff;
+        let code = alone(arguments, mask, Kept { ignores_chld }, Some(&mut end));
+        machine::finish(code, end)
     } else {
-        alone(arguments, mask, Kept { ignores_chld })
+        alone(arguments, mask, Kept { ignores_chld }, None)
     };
     sys::exit(code)
 }
@@ -66,7 +70,7 @@ fn under_nsl(status: OwnedFd) -> u8 {
             supervisor.status = Some(status);
             supervisor.run()
         }
-        Err(Failure { step, errno, .. }) => {
+        Err(Failure { step, errno }) => {
             report(status.as_fd(), Report::InitFailed { step, errno: errno.raw_os_error() });
             exit::NSL_FAILED
         }
@@ -90,10 +94,11 @@ fn boot_up(status: BorrowedFd<'_>, options: &mut Options) -> Result<(i32, bool),
         dispositions: None,
         credentials: boot.credentials,
         capabilities: boot.capabilities,
-        workdir: Some(boot.workdir),
+        workdir: sys::c_str(boot.workdir.as_bytes()),
         any_workdir: boot.setup.contains(boot::Setup::ANY_WORKDIR),
         close_descriptors: true,
-    })?;
+    })
+    .map_err(|(failure, _)| failure)?;
     loaded.unmap(vectors);
     Ok((command.pid, has_terminal))
 }
@@ -103,10 +108,11 @@ fn report(status: BorrowedFd<'_>, report: Report) {
     let _ = rustix::net::send(status, &report.encode(), rustix::net::SendFlags::NOSIGNAL);
 }
 
-/// ENTRYPOINT of an image, or a command line's own init: says what goes wrong on stderr.
-fn alone(mut arguments: sys::Arguments, mask: SignalSet, inherited: Kept) -> u8 {
+/// ENTRYPOINT of an image, a command line's own init, or that of a machine, whose `end` it may change: says what goes
+/// wrong on stderr.
+fn alone(mut arguments: sys::Arguments, mask: SignalSet, inherited: Kept, end: Option<&mut End>) -> u8 {
     let environment = arguments.environment();
-    let (options, command) = match cli::parse(arguments.words(), |name| environment.variable(name)) {
+    let (options, command) = match cli::parse(arguments.words(), end.is_some(), |name| environment.variable(name)) {
         Ok(parsed) => parsed,
         Err(answer) => return give(&answer),
     };
@@ -114,7 +120,12 @@ fn alone(mut arguments: sys::Arguments, mask: SignalSet, inherited: Kept) -> u8 
         return give(&answer);
     }
     let mut started = Started { pid: 0, foreground: false };
-    if let Some(vectors) = arguments.command(command).filter(|_| !options.pause) {
+    let vectors = if options.machine && command >= arguments.words().len() {
+        arguments.instead(machine::SERVICE)
+    } else {
+        arguments.command(command)
+    };
+    if let Some(vectors) = vectors.filter(|_| !options.pause) {
         let command = Command {
             vectors: &vectors,
             mask: if options.program.keeps_mask() { mask } else { SignalSet::NONE },
@@ -130,7 +141,7 @@ fn alone(mut arguments: sys::Arguments, mask: SignalSet, inherited: Kept) -> u8 
         let text = vectors.name().to_bytes();
         match start::start(&command) {
             Ok(running) => started = running,
-            Err(failure) => return not_started(&options, &failure, text),
+            Err((failure, pid)) => return not_started(&options, &failure, Facts { text, pid, ..Facts::default() }),
         }
         tell(&options, Event::Started, Facts { text, pid: started.pid, ..Facts::default() });
         if let Some(ready) = options.ready {
@@ -145,18 +156,22 @@ fn alone(mut arguments: sys::Arguments, mask: SignalSet, inherited: Kept) -> u8 
     let _ = rustix::process::chdir(c"/");
     let mut supervisor = Supervisor::new(&options, started.pid);
     supervisor.foreground = started.foreground;
-    supervisor.run()
+    let code = supervisor.run();
+    if let (Some(end), Some(asked)) = (end, supervisor.end) {
+        *end = asked;
+    }
+    code
 }
 
 /// Says why the command does not run; returns the exit code.
-fn not_started(options: &Options, failure: &Failure, text: &[u8]) -> u8 {
+fn not_started(options: &Options, failure: &Failure, facts: Facts<'_>) -> u8 {
     let event = match failure.step {
         InitStep::Execute => Event::ExecFailed,
         InitStep::ExecuteInterpreter => Event::InterpreterMissing,
         _ => Event::ForkFailed,
     };
     let number = failure.errno.raw_os_error();
-    tell(options, event, Facts { text, pid: failure.pid, number, ..Facts::default() });
+    tell(options, event, Facts { number, ..facts });
     if event == Event::ForkFailed { options.program.failed() } else { options.program.exec_failed(number) }
 }
 
@@ -199,14 +214,25 @@ fn give(answer: &Answer) -> u8 {
     }
 }
 
-/// Says on stderr what happened, if one wants to know.
+/// Says on stderr what happened, if one wants to know. What does not end the init must not hold it up: where nobody
+/// reads, it is left unsaid.
 #[inline(never)]
 fn tell(options: &Options, event: Event, facts: Facts<'_>) {
-    if let Some(words) = message::words(options.program, options.verbosity, event) {
+    let ends_it = matches!(event, Event::ForkFailed | Event::ExecFailed | Event::InterpreterMissing);
+    if let Some(words) = message::words(options.program, options.verbosity, event)
+        && (ends_it || takes_a_line())
+    {
         // What a pipe takes at once.
         let mut buffer = [0; 4096];
         let mut line = Line::new(&mut buffer);
         line.fill(words, &facts, rustix::process::getpid().as_raw_pid());
         let _ = rustix::io::write(sys::descriptor(2), line.as_bytes());
     }
+}
+
+/// Can a line be written to stderr without waiting? A pipe with any room has room for a whole line.
+fn takes_a_line() -> bool {
+    let stderr = sys::descriptor(2);
+    let at_once = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&at_once)).is_ok_and(|ready| ready > 0)
 }

@@ -19,18 +19,18 @@ impl<'a> Candidates<'a> {
     #[must_use]
     pub fn new(name: &'a CStr, path: Option<&'a [u8]>) -> Self {
         // A directory of "" stands for the name as it is.
-        let search = if name.to_bytes().contains(&b'/') { b"" } else { path.unwrap_or(DEFAULT) };
+        let search = if name.to_bytes().iter().any(|byte| *byte == b'/') { b"" } else { path.unwrap_or(DEFAULT) };
         Self { name, rest: if name.is_empty() { None } else { Some(search) } }
     }
 
     /// Is the name looked for in directories, and not taken as it is?
     #[must_use]
     pub fn searches_path(&self) -> bool {
-        !self.name.to_bytes().contains(&b'/')
+        !self.name.to_bytes().iter().any(|byte| *byte == b'/')
     }
 
-    /// Writes the next candidate into `buffer` and returns it.
-    pub fn next_into<'b>(&mut self, buffer: &'b mut [u8; MAX]) -> Option<&'b CStr> {
+    /// Writes the next candidate into `buffer` and returns it, with the NUL that ends it.
+    pub fn next_into<'b>(&mut self, buffer: &'b mut [u8; MAX]) -> Option<&'b [u8]> {
         let name = self.name.to_bytes_with_nul();
         loop {
             let rest = self.rest?;
@@ -45,7 +45,7 @@ impl<'a> Candidates<'a> {
             buffer[..directory.len()].copy_from_slice(directory);
             buffer[directory.len()..directory.len() + slash].fill(b'/');
             buffer[directory.len() + slash..length].copy_from_slice(name);
-            return CStr::from_bytes_with_nul(&buffer[..length]).ok();
+            return Some(&buffer[..length]);
         }
     }
 }
@@ -57,7 +57,7 @@ mod tests {
     fn all(name: &CStr, path: Option<&[u8]>) -> Vec<String> {
         let (mut candidates, mut buffer, mut found) = (Candidates::new(name, path), [0; MAX], Vec::new());
         while let Some(path) = candidates.next_into(&mut buffer) {
-            found.push(path.to_str().unwrap().to_owned());
+            found.push(CStr::from_bytes_with_nul(path).unwrap().to_str().unwrap().to_owned());
         }
         found
     }

@@ -57,7 +57,7 @@ fn parent(proc: &OwnedFd, pid: Pid) -> Option<Pid> {
     let mut path = Line::new(&mut buffer);
     path.push_number(pid.as_raw_pid());
     path.push(b"/stat\0");
-    let path = core::ffi::CStr::from_bytes_with_nul(path.as_bytes()).ok()?;
+    let path = sys::c_str(path.as_bytes())?;
     let file = rustix::fs::openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let mut stat = [0; 128];
     let length = rustix::io::read(&file, &mut stat[..]).ok()?;

@@ -5,7 +5,7 @@ use crate::sys::{self, Loaded};
 use nsl_shared::boot::{self, Boot, InitStep, Setup};
 use nsl_shared::signal::Signal;
 use rustix::event::{PollFd, PollFlags};
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
@@ -56,13 +56,18 @@ pub fn carry_out(boot: &Boot<'_>) -> Result<(), Failure> {
 /// Mounts by descriptor: a /proc that is a symbolic link is refused, not followed.
 fn mount_proc() -> Result<(), Errno> {
     let target = rustix::fs::openat(CWD, c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
+    let mount = new_proc()?;
+    let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(mount.as_fd(), c"", target.as_fd(), c"", by_descriptor)
+}
+
+/// A procfs of this process's PID namespace that is mounted nowhere.
+pub fn new_proc() -> Result<OwnedFd, Errno> {
     let context = rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     rustix::mount::fsconfig_create(context.as_fd())?;
     let attributes =
         MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let mount = rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(mount.as_fd(), c"", target.as_fd(), c"", by_descriptor)
+    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 /// The old root lies on top of the new one at the working directory: pivot_root(2), "pivot_root(".", ".")".
@@ -72,7 +77,7 @@ fn detach_old_root() -> Result<(), Errno> {
 }
 
 /// Any socket takes the call; this kind needs no network protocol in the kernel.
-fn raise_loopback() -> Result<(), Errno> {
+pub fn raise_loopback() -> Result<(), Errno> {
     let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;
     sys::raise_loopback(socket.as_fd())
 }

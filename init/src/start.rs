@@ -49,24 +49,51 @@ pub struct Started {
     pub foreground: bool,
 }
 
-/// Starts `command` and returns once it has been executed.
-pub fn start(command: &Command<'_>) -> Result<Started, Failure> {
+/// Starts `command` and returns once it has been executed. A failure comes with the ID of the process that was to
+/// become the command, 0 if there was none.
+pub fn start(command: &Command<'_>) -> Result<Started, (Failure, i32)> {
     let init = rustix::process::getpid();
-    let foreground = command.terminal.is_none()
-        && command.home == Home::Group
-        && terminal::is_foreground(rustix::process::getpgrp());
+    let place = Place::of(command);
     let mut failure = None;
-    let run = &mut || failure = Some(run(command, init, foreground));
-    let pid = sys::vfork(run).map_err(Failure::at(InitStep::Fork))?;
+    let run = &mut || failure = Some(run(command, init, place));
+    let pid = sys::vfork(run).map_err(|errno| (Failure { step: InitStep::Fork, errno }, 0))?;
     match failure {
-        None => Ok(Started { pid, foreground }),
-        Some(failure) => Err(Failure { pid, ..failure }),
+        None => Ok(Started { pid, foreground: matches!(place, Place::Foreground(_)) }),
+        Some(failure) => Err((failure, pid)),
+    }
+}
+
+/// Where the command comes to live.
+#[derive(Clone, Copy)]
+enum Place {
+    Shared,
+    Session,
+    /// In a process group of its own.
+    Background,
+    /// The same, to which this group of the init's passes the foreground.
+    Foreground(Pid),
+}
+
+impl Place {
+    fn of(command: &Command<'_>) -> Self {
+        match command.home {
+            Home::Shared => Self::Shared,
+            Home::Session => Self::Session,
+            Home::Group if command.terminal.is_some() => Self::Background,
+            Home::Group => match sys::own_group() {
+                Some(group) if terminal::is_foreground(group) => Self::Foreground(group),
+                // Nobody can tell if that group is the init's, nor give the foreground back to it. In the init's group
+                // the command has what the init has.
+                None if terminal::is_outside() => Self::Shared,
+                _ => Self::Background,
+            },
+        }
     }
 }
 
 /// In the new process, which shares our memory: comes back only if something fails.
-fn run(command: &Command<'_>, init: Pid, foreground: bool) -> Failure {
-    if let Err(failure) = become_command(command, foreground) {
+fn run(command: &Command<'_>, init: Pid, place: Place) -> Failure {
+    if let Err(failure) = become_command(command, place) {
         return failure;
     }
     // Whoever handed sockets to the init meant the command (sd_listen_fds(3)).
@@ -80,7 +107,7 @@ fn run(command: &Command<'_>, init: Pid, foreground: bool) -> Failure {
         entry.push(b"LISTEN_PID=");
         entry.push_number(rustix::process::getpid().as_raw_pid());
         entry.push(b"\0");
-        if let Ok(entry) = CStr::from_bytes_with_nul(entry.as_bytes()) {
+        if let Some(entry) = sys::c_str(entry.as_bytes()) {
             command.vectors.replace(LISTEN_PID, entry);
         }
     }
@@ -89,24 +116,24 @@ fn run(command: &Command<'_>, init: Pid, foreground: bool) -> Failure {
 
 const LISTEN_PID: &[u8] = b"LISTEN_PID";
 
-fn become_command(command: &Command<'_>, foreground: bool) -> Result<(), Failure> {
-    match command.home {
-        Home::Group => {
-            let parents = rustix::process::getpgrp();
-            let _ = rustix::process::setpgid(None, None);
-            // Signals are still blocked, so that taking the foreground can't stop us (SIGTTOU).
-            if let Some(terminal) = command.terminal {
-                rustix::termios::tcsetpgrp(terminal, rustix::process::getpid())
-                    .map_err(Failure::at(InitStep::SetTerminal))?;
-            } else if foreground {
-                terminal::pass_foreground(parents, rustix::process::getpid());
-            }
-        }
-        Home::Session => {
+fn become_command(command: &Command<'_>, place: Place) -> Result<(), Failure> {
+    let own = rustix::process::getpid();
+    match place {
+        Place::Shared => {}
+        Place::Session => {
             let _ = rustix::process::setsid();
             let _ = rustix::process::ioctl_tiocsctty(sys::descriptor(0));
         }
-        Home::Shared => {}
+        Place::Background | Place::Foreground(_) => {
+            let _ = rustix::process::setpgid(None, None);
+        }
+    }
+    // Signals are still blocked, so that taking the foreground can't stop us (SIGTTOU).
+    if let Place::Foreground(group) = place {
+        terminal::pass_foreground(group, own);
+    }
+    if let Some(terminal) = command.terminal {
+        rustix::termios::tcsetpgrp(terminal, own).map_err(Failure::at(InitStep::SetTerminal))?;
     }
     if command.close_descriptors {
         sys::close_from(3);
@@ -170,23 +197,23 @@ fn execute(vectors: &Vectors) -> Failure {
     let mut candidates = Candidates::new(vectors.name(), vectors.variable(b"PATH"));
     let mut buffer = [0; path::MAX];
     let mut errno = Errno::NOENT;
-    while let Some(path) = candidates.next_into(&mut buffer) {
+    while let Some(path) = candidates.next_into(&mut buffer).and_then(sys::c_str) {
         match vectors.execute(path) {
             // The file is there, so that it is its interpreter that is not.
             Errno::NOENT if rustix::fs::access(path, Access::EXISTS).is_ok() => {
-                return Failure::new(InitStep::ExecuteInterpreter, Errno::NOENT);
+                return Failure { step: InitStep::ExecuteInterpreter, errno: Errno::NOENT };
             }
             Errno::NOENT => {}
             // In one directory of PATH it says nothing of the next.
             Errno::NOTDIR if candidates.searches_path() => {}
             Errno::ACCESS => errno = Errno::ACCESS,
             Errno::NOEXEC if is_script(path) => {
-                return Failure::new(InitStep::Execute, vectors.execute_by_shell(path));
+                return Failure { step: InitStep::Execute, errno: vectors.execute_by_shell(path) };
             }
-            other => return Failure::new(InitStep::Execute, other),
+            other => return Failure { step: InitStep::Execute, errno: other },
         }
     }
-    Failure::new(InitStep::Execute, errno)
+    Failure { step: InitStep::Execute, errno }
 }
 
 /// Is a file that the kernel can't execute a script? As shells decide it: its first line holds no NUL byte.

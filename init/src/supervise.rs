@@ -1,6 +1,7 @@
 //! The life of the init once the command runs: forward, reap, and at the command's end the ordered end of the rest.
 //! From here on no step can fail in a way that ends the init.
 
+use crate::machine::End;
 use crate::rest;
 use crate::sys;
 use crate::tell;
@@ -26,25 +27,31 @@ pub struct Supervisor<'a> {
     pub foreground: bool,
     /// Where nsl hears of the command.
     pub status: Option<OwnedFd>,
+    /// How the machine is to end, if this is one and was asked to.
+    pub end: Option<End>,
+    /// The exit code of the command, once it has ended.
+    ended: Option<u8>,
+    /// How long what is to end may take.
+    grace: Duration,
     /// Is the command stopped?
     stopped: bool,
     /// The init handed on a signal that stops.
     asked_to_stop: bool,
 }
 
-/// What one round of reaping found.
-enum Reaped {
-    /// The command lives on.
-    Nothing,
-    /// It ended with this exit code.
-    Command(u8),
-    /// No child is left at all.
-    All,
-}
-
 impl<'a> Supervisor<'a> {
     pub fn new(options: &'a Options, command: i32) -> Self {
-        Self { options, command, foreground: false, status: None, stopped: false, asked_to_stop: false }
+        Self {
+            options,
+            command,
+            foreground: false,
+            status: None,
+            end: None,
+            ended: None,
+            grace: Duration::from_millis(options.grace_ms.into()),
+            stopped: false,
+            asked_to_stop: false,
+        }
     }
 
     /// Serves until the command has ended, and what it left behind as the options have it; returns the exit code to
@@ -52,17 +59,18 @@ impl<'a> Supervisor<'a> {
     #[inline(never)]
     pub fn run(&mut self) -> u8 {
         sys::forget_start();
-        let code = self.serve();
-        // Reaped: its number may come again as another process's.
-        let command = core::mem::take(&mut self.command);
+        let command = self.command;
+        self.serve();
         if self.options.rest == Rest::Farewell
             && let Some(signal) = self.options.rewrites.get(Signal::TERM)
         {
             let _ = sys::kill(-command, signal);
         }
         // With nothing left, which is the rule, no time is spent on telling of the rest.
-        if !matches!(self.reap(), Reaped::All) {
-            self.report(Report::Exited { code });
+        if !self.reap() {
+            if let Some(code) = self.ended {
+                self.report(Report::Exited { code });
+            }
             match self.options.rest {
                 Rest::End => self.end_rest(),
                 Rest::Await => self.await_rest(),
@@ -74,30 +82,53 @@ impl<'a> Supervisor<'a> {
         {
             terminal::take_back(command, rustix::process::getpgrp());
         }
-        self.options.exit_code(code)
+        // Without one, it can't have ended while all others have.
+        let code = if command == 0 { 0 } else { exit::NSL_FAILED };
+        self.options.exit_code(self.ended.unwrap_or(code))
     }
 
-    fn serve(&mut self) -> u8 {
+    /// Returns when the command has ended; without a command, when asked to end; in a machine, when it has been asked
+    /// to end for long enough.
+    fn serve(&mut self) {
+        let mut deadline = None;
         loop {
-            let signal = sys::wait_for_signal(None);
+            let left = deadline.map(|deadline: Duration| deadline.checked_sub(sys::now()));
+            if left == Some(None) {
+                return;
+            }
+            let signal = sys::wait_for_signal(left.flatten());
             // Signals come in the order of their numbers: a SIGTERM overtakes the SIGCHLD that tells of a stop.
-            match self.reap() {
-                Reaped::Command(code) => return code,
-                // Can't be while the command lives; if it is, nothing is left to wait for.
-                Reaped::All if self.command != 0 => return exit::NSL_FAILED,
-                Reaped::Nothing | Reaped::All => {}
+            let none_left = self.reap();
+            // There is a child while the command lives; if there is none, nothing is left to wait for.
+            if self.ended.is_some() || none_left && self.command != 0 {
+                return;
             }
             match signal {
                 None | Some(Signal::CHLD) => {}
-                Some(Signal::TERM | Signal::INT) if self.command == 0 => return 0,
+                Some(signal) if self.is_asked_to_end(signal) => {
+                    if self.command == 0 {
+                        return;
+                    }
+                    deadline = Some(sys::now() + self.grace);
+                    self.forward(Signal::TERM);
+                }
+                Some(Signal::TERM | Signal::INT) if self.command == 0 => return,
                 Some(signal) => self.forward(signal),
             }
         }
     }
 
-    /// SIGCHLDs coalesce: one stands for any number of children. Stops at the command, so that its exit is never
-    /// passed over; the rest is reaped at the next call.
-    fn reap(&mut self) -> Reaped {
+    /// Does `signal` ask for the end of the machine? From the second one on there is no more patience.
+    fn is_asked_to_end(&mut self, signal: Signal) -> bool {
+        let Some(end) = End::asked_by(signal).filter(|_| self.options.machine) else { return false };
+        if self.end.replace(end).is_some() {
+            self.grace = Duration::ZERO;
+        }
+        true
+    }
+
+    /// SIGCHLDs coalesce: one stands for any number of children. True if none is left at all.
+    fn reap(&mut self) -> bool {
         loop {
             match rustix::process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED) {
                 Ok(Some((pid, status))) => {
@@ -115,12 +146,14 @@ impl<'a> Supervisor<'a> {
                     let code = exit::of_wait_status(status.as_raw());
                     self.tell_end(is_command, pid, code, status.terminating_signal());
                     if is_command {
-                        return Reaped::Command(code);
+                        self.ended = Some(code);
+                        // Its number may come again as another process's.
+                        self.command = 0;
                     }
                 }
-                Ok(None) => return Reaped::Nothing,
+                Ok(None) => return false,
                 Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return Reaped::All,
+                Err(_) => return true,
             }
         }
     }
@@ -191,9 +224,10 @@ impl<'a> Supervisor<'a> {
         if !by_terminal && !self.asked_to_stop {
             return;
         }
-        let (Some(command), own) = (Pid::from_raw(self.command), rustix::process::getpgrp()) else { return };
         if by_terminal {
-            terminal::pass_foreground(command, own);
+            if let (Some(command), Some(own)) = (Pid::from_raw(self.command), sys::own_group()) {
+                terminal::pass_foreground(command, own);
+            }
             // A make that waits for us in our group, and did not see the key.
             let _ = sys::kill(0, Signal::TSTP);
         } else {
@@ -213,8 +247,8 @@ impl<'a> Supervisor<'a> {
 
     /// To the command's group, if the init's has it.
     fn pass_foreground(&self) {
-        if let Some(command) = Pid::from_raw(self.command) {
-            terminal::pass_foreground(rustix::process::getpgrp(), command);
+        if let (Some(own), Some(command)) = (sys::own_group(), Pid::from_raw(self.command)) {
+            terminal::pass_foreground(own, command);
         }
     }
 
@@ -222,7 +256,7 @@ impl<'a> Supervisor<'a> {
     fn await_rest(&mut self) {
         loop {
             let signal = sys::wait_for_signal(None);
-            if matches!(self.reap(), Reaped::All) {
+            if self.reap() {
                 return;
             }
             if matches!(signal, Some(Signal::TERM | Signal::INT)) {
@@ -239,17 +273,18 @@ impl<'a> Supervisor<'a> {
             return;
         }
         rest::signal_all(Signal::CONT);
-        let deadline = sys::now() + Duration::from_millis(u64::from(self.options.grace_ms));
-        while let Some(left) = deadline.checked_sub(sys::now()) {
+        let began = sys::now();
+        while let Some(left) = (began + self.grace).checked_sub(sys::now()) {
             match sys::wait_for_signal(Some(left)) {
-                Some(Signal::CHLD) if matches!(self.reap(), Reaped::All) => return,
+                Some(Signal::CHLD) if self.reap() => return,
+                Some(signal) if self.is_asked_to_end(signal) => {}
                 // Asked once more: no more patience.
                 Some(Signal::TERM | Signal::INT) => break,
                 _ => {}
             }
         }
         self.tell(Event::KillingRest, Facts::default());
-        while !matches!(self.reap(), Reaped::All) {
+        while !self.reap() {
             rest::signal_all(Signal::KILL);
             sys::wait_for_signal(Some(ROUND));
         }

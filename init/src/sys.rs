@@ -11,6 +11,7 @@ use nsl_shared::signal::{self, Signal, SignalSet};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
+use rustix::process::Pid;
 use syscalls::{Sysno, syscall};
 
 /// Where the kernel starts the program: the stack pointer is at argc (System V ABI, "initial process stack").
@@ -173,10 +174,34 @@ impl Arguments {
         Environment(self.envp)
     }
 
+    /// Leaves out the first words behind the name, as many as there may be.
+    pub fn skip(&mut self, words: usize) {
+        let words = words.min(self.count.saturating_sub(1));
+        // SAFETY: what becomes the first slot is argv's; the name moves there, and nobody else refers to argv.
+        unsafe {
+            let name = *self.argv;
+            self.argv = self.argv.add(words);
+            *self.argv = name;
+        }
+        self.count -= words;
+    }
+
     /// The command that starts at argument `index`, which is not 0: the slot before a command must be free.
     pub fn command(self, index: usize) -> Option<Vectors> {
         // SAFETY: the index lies inside argv, and so does the one before it.
         (index > 0 && index < self.count).then(|| Vectors { argv: unsafe { self.argv.add(index) }, envp: self.envp })
+    }
+
+    /// The command `path` without arguments, in place of all of these.
+    pub fn instead(self, path: &'static CStr) -> Option<Vectors> {
+        // SAFETY: the last argument is inside argv and a null follows it. The slot before it is argv's as well, or, with
+        // one argument, the count in front of argv (see `enter`), which has been read.
+        let argv = unsafe {
+            let argv = self.argv.add(self.count.checked_sub(1)?);
+            *argv = path.as_ptr();
+            argv
+        };
+        Some(Vectors { argv, envp: self.envp })
     }
 }
 
@@ -304,7 +329,7 @@ impl Loaded {
             let base = unsafe { start.cast::<*const c_char>().add(first) };
             for (index, string) in strings.iter().enumerate() {
                 // SAFETY: the index is below the count of the list, for which there is room.
-                unsafe { *base.add(index) = string.as_ptr() };
+                unsafe { *base.add(index) = string.as_ptr().cast() };
             }
             base
         };
@@ -323,6 +348,14 @@ impl Loaded {
             }
         }
     }
+}
+
+/// `bytes` as a string, if their one NUL stands at the end. `CStr` has the same with a search that is six times as
+/// large.
+pub fn c_str(bytes: &[u8]) -> Option<&CStr> {
+    let nul = bytes.iter().position(|byte| *byte == 0)?;
+    // SAFETY: the first NUL stands at the end.
+    (nul + 1 == bytes.len()).then(|| unsafe { CStr::from_bytes_with_nul_unchecked(bytes) })
 }
 
 /// Takes over descriptor `number`, which was handed to this process.
@@ -416,6 +449,19 @@ pub fn signal_process(process: &OwnedFd, signal: Signal) -> Result<(), Errno> {
     use rustix::fd::AsRawFd;
     // SAFETY: without a siginfo the call touches no memory.
     checked(unsafe { syscall!(Sysno::pidfd_send_signal, process.as_raw_fd(), signal.number(), 0, 0) }).map(|_| ())
+}
+
+/// This process's group; nothing if it lies outside of the PID namespace (then the kernel gives 0, which rustix takes
+/// for a process ID).
+pub fn own_group() -> Option<Pid> {
+    // SAFETY: the call touches no memory.
+    Pid::from_raw(unsafe { syscall!(Sysno::getpgid, 0) }.unwrap_or(0) as i32)
+}
+
+/// Does this process lead its session?
+pub fn leads_session() -> bool {
+    // SAFETY: the call touches no memory.
+    Pid::from_raw(unsafe { syscall!(Sysno::getsid, 0) }.unwrap_or(0) as i32) == Some(rustix::process::getpid())
 }
 
 /// Brings the loopback device of this network namespace up (`netdevice(7)`).
@@ -545,4 +591,14 @@ pub fn set_credentials(uid: u32, gid: u32) -> Result<(), Errno> {
     checked(unsafe { syscall!(Sysno::setresgid, gid, gid, gid) })?;
     // SAFETY: numbers only.
     checked(unsafe { syscall!(Sysno::setresuid, uid, uid, uid) }).map(|_| ())
+}
+
+/// How many bytes `terminal` has still to send (TIOCOUTQ of ioctl_tty(2)); 0 if it is none.
+pub fn unsent(terminal: BorrowedFd<'_>) -> i32 {
+    use rustix::fd::AsRawFd;
+    const TIOCOUTQ: usize = 0x5411;
+    let mut count = 0_i32;
+    // SAFETY: the count lives through the call, which stores an int there or nothing.
+    let _ = unsafe { syscall!(Sysno::ioctl, terminal.as_raw_fd(), TIOCOUTQ, &raw mut count) };
+    count
 }

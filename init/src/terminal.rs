@@ -3,6 +3,7 @@
 use crate::sys;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 /// Passes the foreground from one process group to another. Nothing happens, and false is returned, if `from` does not
@@ -11,6 +12,11 @@ pub fn pass_foreground(from: Pid, to: Pid) -> bool {
     with_terminal(|terminal| {
         rustix::termios::tcgetpgrp(terminal) == Ok(from) && rustix::termios::tcsetpgrp(terminal, to).is_ok()
     })
+}
+
+/// Is the foreground held by a group outside of this PID namespace?
+pub fn is_outside() -> bool {
+    with_terminal(|terminal| rustix::termios::tcgetpgrp(terminal) == Err(Errno::OPNOTSUPP))
 }
 
 /// Is `group` in the foreground?
@@ -32,7 +38,7 @@ pub fn take_back(command: Pid, group: Pid) {
 /// of anybody's business.
 pub fn give_up() {
     use nsl_shared::signal::{Signal, SignalSet};
-    let leader = rustix::process::getsid(None) == Ok(rustix::process::getpid());
+    let leader = sys::leads_session();
     if sys::give_up_terminal(sys::descriptor(0)).is_ok() && leader {
         let hang_up = SignalSet::NONE.with(Signal::HUP).with(Signal::CONT);
         while sys::wait_for_one_of(hang_up, Some(core::time::Duration::ZERO)).is_some() {}

@@ -124,7 +124,7 @@ fn boot_message(spec: &Spec, plan: &Plan, blocked: &Blocked) -> Result<OwnedFd> 
         grace_ms: spec.grace_ms(),
         capabilities: if spec.privileged() { u64::MAX } else { CAPABILITIES },
         hostname: Some(plan.hostname.as_bytes()),
-        workdir: &spec.workdir().path,
+        workdir: Strings::new(spec.workdir().path.as_bytes_with_nul()).map_err(|error| failed(error.0))?,
         credentials: spec.credentials(),
         args: Strings::new(spec.args()).map_err(|error| failed(error.0))?,
         env: Strings::new(spec.env()).map_err(|error| failed(error.0))?,

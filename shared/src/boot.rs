@@ -83,8 +83,8 @@ pub struct Boot<'a> {
     /// Capabilities that the command may have at most, bit n for capability n (`capabilities(7)`).
     pub capabilities: u64,
     pub hostname: Option<&'a [u8]>,
-    /// The command's working directory.
-    pub workdir: &'a CStr,
+    /// The command's working directory, one string.
+    pub workdir: Strings<'a>,
     pub credentials: Option<Credentials>,
     /// The command's arguments, at least one.
     pub args: Strings<'a>,
@@ -123,8 +123,9 @@ impl<'a> Strings<'a> {
         self.bytes
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &'a CStr> + use<'a> {
-        self.bytes.split_inclusive(|byte| *byte == 0).filter_map(|string| CStr::from_bytes_with_nul(string).ok())
+    /// The strings, each with the NUL that ends it.
+    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.bytes.split_inclusive(|byte| *byte == 0)
     }
 }
 
@@ -171,7 +172,7 @@ impl<'a> Boot<'a> {
             (tag::MASK, Some(&mask)),
             (tag::GRACE, Some(&grace)),
             (tag::HOSTNAME, self.hostname),
-            (tag::WORKDIR, Some(self.workdir.to_bytes_with_nul())),
+            (tag::WORKDIR, Some(self.workdir.bytes)),
             (tag::CREDENTIALS, credentials.as_ref().map(<[u8; 8]>::as_slice)),
             (tag::ARGS, Some(self.args.bytes)),
             (tag::ENV, Some(self.env.bytes)),
@@ -240,14 +241,17 @@ impl<'a> Boot<'a> {
         if args.is_empty() {
             return Err(Malformed("there is no command"));
         }
+        let workdir = Strings::new(needed(tag::WORKDIR)?)?;
+        if workdir.len() != 1 {
+            return Err(Malformed("the working directory is no path"));
+        }
         Ok(Self {
             setup: Setup(setup),
             mask: SignalSet(fixed(tag::MASK, 8)?),
             grace_ms: fixed(tag::GRACE, 4)? as u32,
             capabilities: fixed(tag::CAPABILITIES, 8)?,
             hostname: field(tag::HOSTNAME),
-            workdir: CStr::from_bytes_with_nul(needed(tag::WORKDIR)?)
-                .map_err(|_| Malformed("the working directory is no path"))?,
+            workdir,
             credentials,
             args,
             env: Strings::new(needed(tag::ENV)?)?,

@@ -63,7 +63,7 @@ fn with_boot<T>(parts: &Parts, check: impl FnOnce(Boot<'_>) -> T) -> T {
         grace_ms: parts.grace_ms,
         capabilities: parts.capabilities,
         hostname: parts.hostname.as_deref(),
-        workdir: &parts.workdir,
+        workdir: Strings::new(parts.workdir.as_bytes_with_nul()).expect("a string ends with a NUL"),
         credentials: parts.credentials.map(|(uid, gid)| Credentials { uid, gid }),
         args: Strings::new(&args).expect("each string ends with a NUL"),
         env: Strings::new(&env).expect("each string ends with a NUL"),
@@ -79,7 +79,7 @@ proptest! {
             let bytes = encoded(&boot);
             let read = Boot::decode(&bytes).expect("a message of our own");
             prop_assert_eq!(read, boot);
-            prop_assert!(read.args.iter().eq(parts.args.iter().map(CString::as_c_str)));
+            prop_assert!(read.args.iter().eq(parts.args.iter().map(|arg| arg.as_bytes_with_nul())));
             prop_assert_eq!(read.env.len(), parts.env.len());
             Ok(())
         })?;

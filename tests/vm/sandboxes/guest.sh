@@ -1,60 +1,9 @@
 #!/bin/sh
-# Runs inside the virtual machine, as the command of the machine's own PID 1, which is nsl-init; all it has is
-# busybox, nsl and nsl-init. run.sh counts the lines that begin with "check ", and wants an "ok" for each.
-# Nothing here waits without a bound.
+# Runs inside the virtual machine of scenarios/sandboxes.sh, as the command of the machine's own PID 1, which is nsl-init; all it
+# has is busybox, nsl and nsl-init. Nothing here waits without a bound.
 
+. /guest/checks.sh
 export PATH=/bin
-failed=0
-number=0
-start=$(date +%s)
-
-# check NAME FUNCTION: one line of result, and what the function said if it failed.
-check() {
-    number=$((number + 1))
-    began=$(cut -d ' ' -f 1 /proc/uptime)
-    # Not as a condition: there the shell would ignore -e.
-    (set -e; "$2") >/var/out 2>&1
-    if [ $? = 0 ]; then verdict=ok; else verdict="not ok"; failed=$((failed + 1)); fi
-    took=$(awk "{ printf \"%.1f\", \$1 - $began }" /proc/uptime)
-    if leftover=$(nothing_left); then
-        echo "$verdict $number - $1 (${took} s)"
-    else
-        [ "$verdict" = ok ] && failed=$((failed + 1))
-        verdict="not ok"
-        echo "not ok $number - $1 (${took} s)"
-        echo "# left behind: $leftover"
-    fi
-    [ "$verdict" = ok ] || sed 's/^/# /' /var/out
-}
-
-# until_true COMMAND...: within 10 seconds.
-until_true() {
-    deadline=$(($(date +%s) + 10))
-    while [ "$(date +%s)" -lt $deadline ]; do
-        if "$@"; then return 0; fi
-        sleep 0.1
-    done
-    echo "never came true: $*"
-    return 1
-}
-
-# is WHAT WANTED
-is() {
-    if [ "$1" != "$2" ]; then
-        echo "got:    '$1'"
-        echo "wanted: '$2'"
-        return 1
-    fi
-}
-
-# status WANTED COMMAND...
-status() {
-    wanted=$1
-    shift
-    got=0
-    "$@" || got=$?
-    is "$got" "$wanted"
-}
 
 # What a sandbox could leave: a device, a mount, a process. The kernel drops a device a moment after its namespace.
 links() { (cd /sys/class/net && echo *); }
@@ -65,8 +14,6 @@ programs() {
         tr '\0' ' ' 2>/dev/null <"$process/cmdline" | grep -E '^(nsl|nsl-init --boot|sleep 1234) ' || true
     done
 }
-zombies() { grep -l '^State:.*Z' /proc/[0-9]*/status 2>/dev/null || true; }
-no_zombies() { [ -z "$(zombies)" ]; }
 as_before() {
     [ "$(links)" = "$links_before" ] && [ "$(mounts)" = "$mounts_before" ] && [ -z "$(programs)" ] && [ -z "$(zombies)" ]
 }
@@ -269,7 +216,5 @@ check "an ordinary user writes to a copy" user_writes_to_a_copy
 check "an ordinary user has a terminal" user_has_a_terminal
 check "a killed launcher of a user leaves nothing" killed_launcher_of_a_user_leaves_nothing
 check "the kernel complained of nothing" kernel_complained_of_nothing
-echo "# $((number - failed)) of $number checks passed in $(($(date +%s) - start)) s"
-echo "vm: end"
-# PID 1 would only panic the kernel by its own end: this is how this machine goes off.
-poweroff -f
+summary
+[ "$failed" = 0 ]

@@ -9,7 +9,7 @@ cp -a /bin /sbin /etc /lib /home /usr /root
 mkdir -p /root/proc /root/sys /root/dev /root/run /root/tmp /root/var /root/guest
 chmod 1777 /root/tmp
 chown -R 1000:1000 /root/home/user
-cp /guest.sh /root/guest
+cp /guest/* /root/guest
 mount -t proc proc /root/proc
 mount -t sysfs sys /root/sys
 mount -t devtmpfs dev /root/dev
