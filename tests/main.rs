@@ -15,4 +15,5 @@ mod refusals;
 mod root;
 mod run;
 mod signals;
+mod storm;
 mod terminal;

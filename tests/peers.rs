@@ -577,7 +577,7 @@ fn every_signal_is_forwarded_that_the_peers_forward() {
         let mut running = called.environment(&[("TINI_SUBREAPER", "")]).ordinary().start();
         assert_eq!(running.line(), "up");
         for number in expected {
-            // SAFETY-free: kill(1) knows real-time signals, nix does not.
+            // kill(1) knows real-time signals, nix does not.
             host.sh(&format!("kill -{number} {}", running.pid()));
             assert_eq!(running.line(), number.to_string(), "{whose:?} {name}");
         }
