@@ -1173,6 +1173,23 @@ fn job_in_the_background_takes_no_foreground() {
 }
 
 #[test]
+fn values_of_options_are_read_by_other_rules_in_few_cases() {
+    let host = peers!();
+    for (words, theirs, ours) in [
+        (&["tini", "-p", "TERM", "true"][..], 1, 0),
+        (&["tini", "-p", "15", "true"], 1, 0),
+        (&["tini", "-p", "SIGPWR", "true"], 1, 0),
+        (&["tini", "-e", "", "true"], 0, 1),
+        (&["tini", "-e", "+1", "true"], 0, 1),
+        (&["dumb-init", "-r", "15:2x", "true"], 0, 1),
+        (&["dumb-init", "-r", "15:+2", "true"], 0, 1),
+    ] {
+        Called::new(&host, Theirs, words).first().run().assert_code(theirs);
+        Called::new(&host, Ours, words).first().run().assert_code(ours);
+    }
+}
+
+#[test]
 fn texts_are_compared_with_any_text_left_open() {
     assert!(is_like("a b c", "a…c") && is_like("ab", "a…b…") && is_like("", "…") && is_like("x", "x"));
     assert!(!is_like("a b", "a") && !is_like("a", "a b") && !is_like("ab", "…a"));
