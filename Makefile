@@ -6,16 +6,18 @@ SHELL := /bin/bash
 
 CMD ?= bash
 ARGS ?=
+TIME ?= 60
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 INSTALL := tests/install-packages
 # What the tests use of the machine.
-TEST_PACKAGES := bash busybox-static catatonit dumb-init hostname iproute2 mount nftables perl-base procps tini tmux util-linux
+TEST_PACKAGES := bash busybox-static catatonit dumb-init hostname iproute2 mount nftables perl-base podman procps \
+	python3-yaml runc systemd tini tmux util-linux
 VM_PACKAGES := busybox-static cpio qemu-system-x86
 PEERS := bubblewrap catatonit dumb-init tini
 # Parts of `make ci`, in order.
 PARTS := lint test check test-vm
 
-.PHONY: help build run test lint check test-vm bench bench-peers ci clean rust linker
+.PHONY: help build run test lint check test-vm fuzz bench bench-peers ci clean rust linker
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -34,6 +36,7 @@ test: linker  ## Run all tests; as root none may be skipped
 
 lint: linker  ## Check the format, and all that clippy finds
 	cargo fmt --all --check
+	rustfmt --edition 2024 --check {init,shared}/fuzz/fuzz_targets/*.rs
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --package nsl-init --all-targets -- -D warnings
 
@@ -44,6 +47,9 @@ check: build  ## Check what the project promises of its files: sizes, static pro
 test-vm: build  ## Run nsl on Debian's kernel, in a virtual machine
 	@$(INSTALL) $(VM_PACKAGES)
 	@tests/vm/run.sh "$$(tests/artifact nsl)" "$$(tests/artifact nsl-init)" $(TARGET_DIR)/vm
+
+fuzz: linker  ## Fuzz what reads bytes of others for 60 seconds, or longer: make fuzz TIME=600
+	@tests/fuzz $(TIME) $(TARGET_DIR)/fuzz
 
 bench: linker  ## Measure nsl, and the peers that are installed
 	cargo bench --package nsl --bench bench -- $(ARGS)

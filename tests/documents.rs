@@ -9,8 +9,8 @@
 //! `make` are not run: their targets must be in the Makefile, as must those of every `make …` in a line of
 //! indented code or between backticks.
 //!
-//! A fence of another language (`text`, `console-example`, `rust` …) is not run. One without a language, one that
-//! says `bash`, `shell` or `console`, and one that is never closed are mistakes.
+//! A fence of another language (`text`, `console-example`, `rust` …) is not run; `sh podman` is one, which `embedding`
+//! runs. One without a language, one that says `bash`, `shell` or `console`, and one that is never closed are mistakes.
 
 use crate::harness::Host;
 use std::fmt::Write as _;
@@ -18,12 +18,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// The project's directory.
+pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Something of a document that is run, and the number of its first line.
 #[derive(Debug, PartialEq, Eq)]
-struct Block {
+pub struct Block {
     line: usize,
     run: Run,
 }
@@ -43,6 +44,11 @@ struct Command {
 
 /// The blocks of a document that are run, or what is wrong with it.
 fn blocks(text: &str) -> Result<Vec<Block>, String> {
+    blocks_of(text, "sh")
+}
+
+/// The same for what is marked with this language.
+pub fn blocks_of(text: &str, run: &str) -> Result<Vec<Block>, String> {
     let mut blocks = Vec::new();
     let mut lines = (1..).zip(text.lines());
     while let Some((opened, line)) = lines.next() {
@@ -59,7 +65,7 @@ fn blocks(text: &str) -> Result<Vec<Block>, String> {
             }
         }
         match language.trim() {
-            "sh" => blocks.extend(block(opened + 1, &body)?),
+            language if language == run => blocks.extend(block(opened + 1, &body)?),
             language @ ("" | "bash" | "shell" | "console") => {
                 return Err(format!("line {opened}: a fence marked '{language}': sh is run, text is not"));
             }
@@ -197,18 +203,21 @@ impl Place {
         let output = invocation.env("PATH", path).cwd(self.0.join("home")).timeout(PATIENCE).run();
         (output.code, output.stdout())
     }
+}
 
-    /// Says what is not as the document has it.
-    fn run(&self, host: &Host, block: &Block) -> Result<(), String> {
-        match &block.run {
-            Run::Script(script) => match self.sh(host, "-euc", script) {
+impl Block {
+    /// Says what is not as the document has it. `sh` runs a script with these options; it gives the exit code, and what
+    /// was printed.
+    pub fn check(&self, sh: impl Fn(&str, &str) -> (i32, String)) -> Result<(), String> {
+        match &self.run {
+            Run::Script(script) => match sh("-euc", script) {
                 (0, _) => Ok(()),
                 (code, printed) => {
-                    Err(format!("line {}: this script exits with {code}; it printed\n{printed}", block.line))
+                    Err(format!("line {}: this script exits with {code}; it printed\n{printed}", self.line))
                 }
             },
             Run::Session(commands) => commands.iter().try_for_each(|command| {
-                let (code, printed) = self.sh(host, "-c", &command.words);
+                let (code, printed) = sh("-c", &command.words);
                 let shown = command.prints.join("\n");
                 let is_right = is_as_shown(&trimmed(&printed), &trimmed(&shown)) && (code == 0 || !shown.is_empty());
                 let Command { line, words, .. } = command;
@@ -241,7 +250,7 @@ fn documents_say_what_happens() {
             Ok(blocks) => {
                 count += blocks.len();
                 let place = Place::new(&path.display().to_string().replace('/', "-"));
-                blocks.iter().map(|block| place.run(&host, block)).collect()
+                blocks.iter().map(|block| block.check(|options, script| place.sh(&host, options, script))).collect()
             }
         };
         for failure in results.into_iter().filter_map(Result::err) {

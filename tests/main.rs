@@ -1,6 +1,8 @@
 //! End-to-end tests: the real `nsl` with its real init, inside hosts that the harness makes, seen from both sides.
 
 mod documents;
+mod embed;
+mod embedding;
 mod ends;
 mod entrypoint;
 mod harness;
@@ -10,6 +12,7 @@ mod leaks;
 mod network;
 mod peers;
 mod plan;
+mod podman;
 mod pty;
 mod refusals;
 mod root;

@@ -12,3 +12,10 @@ pub mod message;
 pub mod mountinfo;
 pub mod number;
 pub mod path;
+
+// The checks of the fuzz targets name the library as those do.
+#[cfg(test)]
+extern crate self as nsl_init;
+#[cfg(test)]
+#[path = "../fuzz/test.rs"]
+mod fuzz;

@@ -16,6 +16,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a command in a world of its own
     Run(Box<Run>),
+    /// Write nsl-init to a file, as the init of an image or a machine
+    Init(Init),
 }
 
 #[derive(Args)]
@@ -99,6 +101,18 @@ pub struct Run {
     pub command: Vec<OsString>,
 }
 
+#[derive(Args)]
+#[command(after_help = "\
+The file is static, executable for everybody, and needs nothing else: as the ENTRYPOINT of an image, for podman run
+--init --init-path FILE, for dockerd --init-path FILE, or as the /init of a machine. FILE --help tells what it can do.
+
+Its name goes to stdout. A file that is there already is replaced at once, also while it is executed.")]
+pub struct Init {
+    /// A file, a directory that gets the file nsl-init, or - for stdout
+    #[arg(short, long, value_name = "FILE", default_value = "./nsl-init")]
+    pub output: PathBuf,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum NetworkKind {
     /// A pair of virtual devices, one end inside, with NAT to where the host gets (needs root)
@@ -141,7 +155,7 @@ mod tests {
     }
 
     fn run(words: &[&str]) -> Run {
-        let Command::Run(run) = Cli::parse_from(["nsl", "run"].iter().chain(words)).command;
+        let Command::Run(run) = Cli::parse_from(["nsl", "run"].iter().chain(words)).command else { panic!("no run") };
         *run
     }
 

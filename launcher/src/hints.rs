@@ -6,6 +6,7 @@ use crate::spec::Spec;
 use nix::errno::Errno;
 use nsl_shared::boot::InitStep;
 use nsl_shared::exit;
+use std::path::Path;
 
 /// Why the namespaces could not be made.
 pub fn namespaces(plan: &Plan, errno: rustix::io::Errno) -> Error {
@@ -53,6 +54,19 @@ pub fn memory_file(errno: Errno) -> Error {
 }
 
 const FILES: &str = "nsl needs some fifteen open files: see ulimit -n";
+
+/// Why `nsl init` could not write its file.
+pub fn output(file: &Path, error: &std::io::Error) -> Error {
+    let error = Error::io(format!("write {}", file.display()), error);
+    match error.errno() {
+        Some(Errno::ENOENT) => error.hint("its directory must be there"),
+        Some(Errno::EACCES | Errno::EPERM) => {
+            error.hint("its directory must be writable for you: the file is made there, and then renamed")
+        }
+        Some(Errno::EBUSY) => error.hint("something is mounted there: unmount it, or write elsewhere"),
+        _ => error,
+    }
+}
 
 /// A step of the child that failed.
 pub fn child_step(step: &Step, errno: i32) -> Error {

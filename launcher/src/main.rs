@@ -4,6 +4,7 @@
 
 mod cli;
 mod error;
+mod export;
 mod hints;
 mod image;
 mod log;
@@ -23,23 +24,27 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use cli::{Cli, Command};
 use error::Error;
 use rustix::fs::{Mode, OFlags};
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::io::Write;
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 
 /// Where the C library's `main` leads; returns the exit code.
 fn nsl() -> u8 {
-    if let Err(error) = open_standard_streams() {
-        return fail(&Error::io("open /dev/null for a stream that is closed", &error.into()));
-    }
+    let stdout_is_open = match open_standard_streams() {
+        Ok(opened) => !opened.contains(&1),
+        Err(error) => return fail(&Error::io("open /dev/null for a stream that is closed", &error.into())),
+    };
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return misread(&error),
     };
-    let Command::Run(arguments) = cli.command;
-    log::start(arguments.log_level);
-    match run::run(&arguments) {
-        Ok(code) => code,
-        Err(error) => fail(&error),
-    }
+    let result = match cli.command {
+        Command::Run(arguments) => {
+            log::start(arguments.log_level);
+            run::run(&arguments)
+        }
+        Command::Init(arguments) => export::export(&arguments, stdout_is_open).map(|()| 0),
+    };
+    result.unwrap_or_else(|error| fail(&error))
 }
 
 /// The test harness takes this one's place; it keeps the rest from being dead code there.
@@ -48,19 +53,22 @@ fn main() {
     std::process::exit(nsl().into());
 }
 
-/// A stream that the caller has closed becomes /dev/null: another file in its place would be taken for it.
-fn open_standard_streams() -> rustix::io::Result<()> {
+/// A stream that the caller has closed becomes /dev/null: another file in its place would be taken for it. Returns the
+/// numbers of those that were closed.
+fn open_standard_streams() -> rustix::io::Result<Vec<RawFd>> {
+    let mut opened = Vec::new();
     loop {
         let file = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
         if file.as_raw_fd() > 2 {
-            return Ok(());
+            return Ok(opened);
         }
-        let _ = file.into_raw_fd();
+        opened.push(file.into_raw_fd());
     }
 }
 
 fn fail(error: &Error) -> u8 {
-    eprintln!("nsl: {error}");
+    // Where nobody can be told, the exit code says it.
+    let _ = writeln!(std::io::stderr(), "nsl: {error}");
     error.exit_code()
 }
 
@@ -84,6 +92,7 @@ fn misread(error: &clap::Error) -> u8 {
     let hint = match (suggestion, error.kind()) {
         (Some(suggestion), _) => format!("did you mean {suggestion}?"),
         (None, ErrorKind::MissingRequiredArgument) => "nsl run -- bash".to_owned(),
+        (None, _) if std::env::args_os().nth(1).is_some_and(|word| word == "init") => "see nsl init --help".to_owned(),
         (None, _) => "see nsl run --help".to_owned(),
     };
     fail(&Error::new("read the command line", cause).hint(hint))

@@ -372,7 +372,8 @@ mod tests {
     const USER: Caller = Caller { uid: 1000, gid: 1000 };
 
     fn spec_of(words: &[&str], caller: Caller) -> Result<Spec> {
-        let Command::Run(run) = Cli::parse_from(["nsl", "run"].iter().chain(words).chain(&["true"])).command;
+        let cli = Cli::parse_from(["nsl", "run"].iter().chain(words).chain(&["true"]));
+        let Command::Run(run) = cli.command else { panic!("no run") };
         Spec::for_caller(&run, caller)
     }
 

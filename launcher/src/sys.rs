@@ -98,6 +98,15 @@ pub fn set_dispositions() {
     }
 }
 
+/// Ignores SIGPIPE and SIGXFSZ: a reader that is gone and the limit of file sizes are errors of the write.
+pub fn ignore_signals_of_writes() {
+    // SAFETY: no handler is installed, so no code can run at a bad moment.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}
+
 /// Calls `work` while SIGTSTP has its default, which is to stop; then what caught it catches it again.
 pub fn with_default_stop(work: impl FnOnce()) {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());

@@ -11,6 +11,30 @@ use std::path::PathBuf;
 pub const PEERS: [&str; 4] = ["tini-static", "tini", "dumb-init", "catatonit"];
 const PANEL: &str = "Init: start beyond a bare exec, ms";
 
+/// An init that takes part in rows 8 to 10.
+pub struct Init {
+    pub name: &'static str,
+    pub program: PathBuf,
+    pub side: Side,
+}
+
+impl Init {
+    /// The outcome of one that is not there, else that of `result`.
+    pub fn outcome(&self, result: &Result<Vec<f64>>) -> Outcome {
+        if self.program.is_file() { result.clone().into() } else { Outcome::NotInstalled }
+    }
+}
+
+/// The peers in their order, ours last.
+pub fn all(programs: &Programs) -> Vec<Init> {
+    let peers = PEERS.map(|name| {
+        let program = installed(name).unwrap_or_else(|| PathBuf::from(name));
+        Init { name, program, side: Side::Peer }
+    });
+    let ours = Init { name: "nsl-init", program: programs.init.clone(), side: Side::Ours };
+    peers.into_iter().chain([ours]).collect()
+}
+
 pub fn run(programs: &Programs, rounds: usize, report: &mut Report) -> Result<()> {
     let arena = Arena::new(&programs.folder, &programs.command);
     let bare = Contender::new("bare true as PID 1", &programs.floor, "pid --", Proof::Nothing);

@@ -14,22 +14,37 @@
 //! - Row 4 is what an init adds to running `true` as PID 1 without one: the median of the differences within a round.
 //! - Row 5 is read while the init waits for `sleep`. RSS counts pages shared with the page cache, private memory does
 //!   not. The files of tini and dumb-init need a libc besides.
-//! - A contender counts only if it proved before that it ran a command in namespaces of its own and handed on its exit
-//!   status, and if every run ended with 0. Else it is "failed", or "not installed", and has no figure.
+//! - Row 8: one process under the init makes orphans by a double fork, one after the other; the time ends when none is
+//!   left, zombies included, as that process itself sees it. All is on one CPU, so that nothing which the init does is
+//!   hidden; most of the time is still that of making them. The init's CPU time is the kernel's count. Zombies are
+//!   then looked for from outside.
+//! - Row 9: a process under the init waits for signals and answers each by a byte; the time is that of the round trip.
+//!   All inits wait at once and get their signals in turn. "no init" is that process as PID 1.
+//! - Row 10 counts, and has no median. SIGTERM goes to the init, or to nsl, at a random moment, the same for all in a
+//!   round. SIGWINCH follows once the command runs: if the command gets that one alone, SIGTERM was lost. With `nsl run`,
+//!   one that ends all before the command runs is not lost.
+//! - In rows 1 to 4 a contender counts only if it proved before that it ran a command in namespaces of its own and
+//!   handed on its exit status, and in all rows only if every run was as it has to be. Else it is "failed", or "not
+//!   installed", and has no figure.
 //!
 //! Everything runs in mount and network namespaces of the bench's own: the machine's links, firewall, routes and
 //! sysctls stay as they are. The init is the one that `nsl` embeds. `NSL_BENCH_LAUNCHER` and `NSL_BENCH_INIT` name
 //! other binaries to measure. Exit code: 1 if one of nsl's own contenders failed; a missed goal is no failure.
 
+mod early;
 mod host;
 mod inits;
 mod json;
+mod latency;
 mod measure;
 mod memory;
 mod plot;
+mod processes;
 mod programs;
 mod proof;
+mod reaping;
 mod report;
+mod rounds;
 mod starts;
 mod world;
 
@@ -57,8 +72,8 @@ struct Cli {
     /// Where the plot goes [default: target/bench/bench.svg]
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Only this row of the table, 1 to 5 (repeatable)
-    #[arg(long, value_name = "ROW", value_parser = clap::value_parser!(u8).range(1..=5))]
+    /// Only this row of the table, 1 to 5 or 8 to 10 (repeatable)
+    #[arg(long, value_name = "ROW", value_parser = row)]
     only: Vec<u8>,
     /// Given by cargo
     #[arg(long, hide = true)]
@@ -74,6 +89,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A row that the bench has.
+fn row(text: &str) -> Result<u8> {
+    text.parse()
+        .ok()
+        .filter(|row| matches!(row, 1..=5 | 8..=10))
+        .ok_or_else(|| "rows are 1 to 5 and 8 to 10".to_owned())
 }
 
 /// Whether all of nsl's own contenders could be measured.
@@ -95,6 +118,15 @@ fn run(cli: Cli) -> Result<bool> {
     }
     if wanted(&[5]) {
         memory::run(&programs, &mut report);
+    }
+    if wanted(&[8]) {
+        reaping::run(&programs, rounds, &mut report);
+    }
+    if wanted(&[9]) {
+        latency::run(&programs, rounds, &mut report);
+    }
+    if wanted(&[10]) {
+        early::run(&programs, rounds, &mut report);
     }
     report.keep(&cli.only);
 

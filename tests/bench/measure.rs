@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::proof::{self, Proof};
+use crate::rounds::Random;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -88,7 +89,7 @@ impl Arena {
         let mut outcomes: Vec<Outcome> = contenders.iter().map(|contender| self.admit(contender)).collect();
         let mut starts = contenders.iter().map(|one| self.start_of(one, &[])).collect::<Result<Vec<_>>>()?;
         let mut order: Vec<usize> = (0..contenders.len()).collect();
-        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        let mut random = Random::new();
         for _ in 0..rounds {
             random.shuffle(&mut order);
             for &index in &order {
@@ -190,24 +191,6 @@ fn patiently(child: std::io::Result<Child>) -> Result<Option<i32>> {
                 return Err(format!("no end within {} s", PATIENCE.as_secs()));
             }
             Err(error) => return Err(format!("cannot wait: {error}")),
-        }
-    }
-}
-
-/// A xorshift generator: the order of a round needs to be even, not unpredictable.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, (self.next() % (last as u64 + 1)) as usize);
         }
     }
 }

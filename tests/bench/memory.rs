@@ -3,10 +3,9 @@
 use crate::Result;
 use crate::inits::PEERS;
 use crate::measure::Outcome;
+use crate::processes::{self, child_of, state};
 use crate::programs::{Programs, installed};
 use crate::report::{Goal, Line, Report, Side, Unit};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -57,18 +56,13 @@ fn sizes(floor: &Path, init: &Path) -> Sizes {
     Sizes { file: file.into(), rss: rss.into(), private: private.into() }
 }
 
-/// RSS and private memory of an init that waits. It is killed then, all of its namespace with it, and the floor that
-/// started it reaps it and ends.
+/// RSS and private memory of an init that waits; it is killed then.
 fn memory_of(floor: &Path, init: &Path) -> Result<(f64, f64)> {
     let mut start = Command::new(floor);
     start.args(["pid", "--"]).arg(init).args(["--", "/bin/sleep", "1000"]).env_clear().stdin(Stdio::null());
     let mut starter = start.spawn().map_err(|error| format!("cannot start: {error}"))?;
     let read = wait_until_idle(&mut starter).and_then(read_memory);
-    let end = child_of(starter.id()).map(|init| kill(Pid::from_raw(init as i32), Signal::SIGKILL));
-    if end != Some(Ok(())) {
-        let _ = starter.kill();
-    }
-    let _ = starter.wait();
+    processes::end(&mut starter);
     read
 }
 
@@ -102,15 +96,4 @@ fn wait_until_idle(starter: &mut Child) -> Result<u32> {
         sleep(Duration::from_millis(2));
     }
     Err(format!("no init that waits for its command within {} s", PATIENCE.as_secs()))
-}
-
-fn child_of(pid: u32) -> Option<u32> {
-    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?.split_whitespace().next()?.parse().ok()
-}
-
-/// Name and state of a process, from `/proc/PID/stat`.
-fn state(pid: u32) -> Option<(String, char)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (head, tail) = stat.rsplit_once(") ")?;
-    Some((head.split_once('(')?.1.to_owned(), tail.chars().next()?))
 }

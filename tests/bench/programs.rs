@@ -14,6 +14,8 @@ pub struct Programs {
     pub floor: PathBuf,
     /// On the file system of `/`, as an overlay of `/` shows no other.
     pub command: PathBuf,
+    /// Beside it.
+    pub task: PathBuf,
     pub nsl: PathBuf,
     /// The very file that `nsl` embeds: launcher/build.rs says where it is.
     pub init: PathBuf,
@@ -33,10 +35,12 @@ impl Programs {
         let command = home.join("true");
         let bare = ["-Clink-args=-nostartfiles -nostdlib -static -Wl,--build-id=none -Wl,-z,noseparate-code"];
         compile(&root.join("tests/bench/true.rs"), &command, &bare)?;
+        let task = home.join("task");
+        compile(&root.join("tests/bench/task/main.rs"), &task, &fast)?;
         let ours = |name, built: &str| std::env::var_os(name).map_or_else(|| PathBuf::from(built), PathBuf::from);
         let nsl = ours("NSL_BENCH_LAUNCHER", env!("CARGO_BIN_EXE_nsl"));
         let init = ours("NSL_BENCH_INIT", env!("NSL_INIT"));
-        Ok(Self { folder, floor, command, nsl, init, borrowed })
+        Ok(Self { folder, floor, command, task, nsl, init, borrowed })
     }
 }
 

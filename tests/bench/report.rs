@@ -21,7 +21,10 @@ pub enum Side {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     Milliseconds,
+    Microseconds,
     Kibibytes,
+    Percent,
+    Count,
 }
 
 /// An upper limit, the limit included.
@@ -120,14 +123,18 @@ impl Unit {
     pub fn name(self) -> &'static str {
         match self {
             Self::Milliseconds => "ms",
+            Self::Microseconds => "µs",
             Self::Kibibytes => "KiB",
+            Self::Percent => "%",
+            Self::Count => "",
         }
     }
 
     pub fn show(self, value: f64) -> String {
         match self {
             Self::Milliseconds => format!("{value:.2}"),
-            Self::Kibibytes => format!("{value:.1}"),
+            Self::Microseconds | Self::Kibibytes | Self::Percent => format!("{value:.1}"),
+            Self::Count => format!("{value:.0}"),
         }
     }
 }
@@ -182,12 +189,15 @@ impl fmt::Display for Line {
             _ => return write!(f, "not installed"),
         };
         let show = |value| self.unit.show(value);
-        let spread = format!("{}–{}", show(summary.low), show(summary.high));
+        let spread = match summary.runs {
+            1 => String::new(),
+            _ => format!("{}–{}", show(summary.low), show(summary.high)),
+        };
         let ratio = self.ratio.map_or_else(String::new, |(ratio, name)| format!("{ratio:.2} of {name}"));
         let goal = match self.goal {
             None => String::new(),
             Some(Goal::Ratio(limit)) => format!("≤ {limit}"),
-            Some(Goal::Value(limit)) => format!("≤ {limit} {}", self.unit.name()),
+            Some(Goal::Value(limit)) => format!("≤ {limit} {}", self.unit.name()).trim_end().to_owned(),
         };
         let (median, unit, verdict) = (show(summary.median), self.unit.name(), self.verdict());
         write!(f, "{median:>9} {unit:<3}  {spread:<15} {ratio:<20} {goal:<8} {verdict}")

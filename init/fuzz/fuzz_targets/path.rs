@@ -1,0 +1,7 @@
+//! libFuzzer on the search of PATH.
+#![no_main]
+
+#[path = "../checks/path.rs"]
+mod path;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| path::check(bytes));
