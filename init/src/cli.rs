@@ -372,6 +372,10 @@ pub fn parse<W: Word>(
     if program == Program::Tini && words.len() == 2 && words[1].bytes() == b"--version" {
         return Err(help::version(program));
     }
+    if program == Program::Catatonit && variable(b"CATATONIT_LOG").is_some() {
+        let words = ["ERROR (catatonit:%p): CATATONIT_LOG is reserved for future use%|", ""];
+        return Err(Answer::new(program.failed(), true, words));
+    }
     let mut options = Options::of(program);
     let mut read = getopt::Options::new(words, syntax, variable(b"POSIXLY_CORRECT").is_some());
     while let Some((letter, value)) = read.following().map_err(|wrong| misread(program, wrong))? {

@@ -6,7 +6,7 @@ use crate::sys::{self, Arguments};
 use core::ffi::CStr;
 use nsl_init::getopt::Word;
 use nsl_init::kernel_line::InitWords;
-use nsl_init::message::{Facts, Line};
+use nsl_init::message::{Line, Marks};
 use nsl_init::mountinfo::MountPoints;
 use nsl_shared::signal::Signal;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
@@ -115,8 +115,8 @@ fn open_console(flags: OFlags) -> Result<OwnedFd, Errno> {
 fn warn(verb: &[u8], what: &CStr, why: Errno) {
     let mut buffer = [0; 256];
     let mut line = Line::new(&mut buffer);
-    let facts = Facts { reason: verb, text: what.to_bytes(), number: why.raw_os_error(), ..Facts::default() };
-    line.fill(b"nsl-init: warning: cannot %r%t: %e%|", &facts, 0);
+    let marks = Marks { reason: verb, text: what.to_bytes(), number: why.raw_os_error(), ..Marks::default() };
+    line.fill(b"nsl-init: warning: cannot %r%t: %e%|", &marks);
     let _ = rustix::io::write(sys::descriptor(2), line.as_bytes());
 }
 

@@ -7,7 +7,7 @@ use crate::sys;
 use crate::tell;
 use crate::terminal;
 use core::time::Duration;
-use nsl_init::cli::{Forwarding, Options, Rest};
+use nsl_init::cli::{Forwarding, Options, Program, Rest};
 use nsl_init::message::Event;
 use nsl_shared::boot::Report;
 use nsl_shared::exit;
@@ -173,6 +173,15 @@ impl<'a> Supervisor<'a> {
     }
 
     fn forward(&mut self, signal: Signal) {
+        self.hand_on(signal);
+        // dumb-init stops itself at once, whatever becomes of the signal.
+        if self.options.program == Program::DumbInit && signal.is_stop() {
+            self.asked_to_stop = false;
+            let _ = sys::kill(rustix::process::getpid().as_raw_pid(), Signal::STOP);
+        }
+    }
+
+    fn hand_on(&mut self, signal: Signal) {
         let Some(becomes) = self.options.rewrites.get(signal) else {
             self.tell(Event::Dropping, [0, signal.number(), 0]);
             return;

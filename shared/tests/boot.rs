@@ -79,7 +79,7 @@ proptest! {
             let bytes = encoded(&boot);
             let read = Boot::decode(&bytes).expect("a message of our own");
             prop_assert_eq!(read, boot);
-            prop_assert!(read.args.iter().eq(parts.args.iter().map(|arg| arg.as_bytes_with_nul())));
+            prop_assert!(read.args.iter().eq(parts.args.iter().map(CString::as_bytes_with_nul)));
             prop_assert_eq!(read.env.len(), parts.env.len());
             Ok(())
         })?;
