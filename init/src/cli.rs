@@ -616,15 +616,20 @@ mod tests {
             true,
             "nsl-init: cannot read the options: no descriptor from 3 on: x (hint: see",
         );
-        says("/bin/tini sh -c x", 1, true, "/bin/tini: invalid option -- 'c'\ntini version 0.19.0\nUsage: tini [");
-        says("tini --version x", 1, true, "tini: invalid option -- '-'\ntini version");
+        says(
+            "/bin/tini sh -c x",
+            1,
+            true,
+            "/bin/tini: invalid option -- 'c'\ntini (tini version 0.19.0)\nUsage: tini [",
+        );
+        says("tini --version x", 1, true, "tini: invalid option -- '-'\ntini (tini version");
         says("tini -p", 1, true, "tini: option requires an argument -- 'p'\n");
         says("tini -p NOPE x", 1, true, "[FATAL tini (7)] Not a valid option for -p: NOPE\n");
         says("dumb-init --nope x", 1, true, "dumb-init: unrecognized option '--nope'\n");
         says("dumb-init --ver x", 1, true, "dumb-init: option '--ver' is ambiguous");
         says("dumb-init --help=1 x", 1, true, "dumb-init: option '--help' doesn't allow an argument\n");
         says("nsl-init -g", 125, true, "nsl-init: cannot start: no command given (hint: ");
-        says("tini", 1, true, "tini version 0.19.0\nUsage: tini [");
+        says("tini", 1, true, "tini (tini version 0.19.0)\nUsage: tini [");
         says("./dumb-init -v", 1, true, "Usage: ./dumb-init [option]");
         says("catatonit --", 1, true, "ERROR (catatonit:7): missing program name\nusage: catatonit [-ghLPV]");
         says("catatonit -x", 1, true, "catatonit: invalid option -- 'x'\nusage: catatonit [-ghLPV]");
@@ -636,7 +641,7 @@ mod tests {
         says("nsl-init --version", 0, false, "nsl-init 0.");
         says("nsl-init -l", 0, false, "nsl-init is licensed under MIT OR Apache-2.0\n");
         says("docker-init --version", 0, false, "tini version 0.19.0\n");
-        says("tini-static -h", 0, false, "tini version 0.19.0\nUsage: tini-static [OPTIONS]");
+        says("tini-static -h", 0, false, "tini-static (tini version 0.19.0)\nUsage: tini-static [OPTIONS]");
         says("dumb-init -V", 0, true, "dumb-init v1.2.5\n");
         says("dumb-init --he", 0, true, "dumb-init v1.2.5\nUsage: dumb-init [option]");
         says("podman-init --vers", 0, false, "tini version 0.1.7_catatonit\n");

@@ -39,7 +39,7 @@ pub(crate) fn usage(program: Program) -> &'static str {
         Program::NslInit => HELP,
         Program::Tini => {
             "\
-tini version 0.19.0
+%b (tini version 0.19.0)
 Usage: %b [OPTIONS] [--] PROGRAM [ARG]... | --version
 This is nsl-init, in the place of tini: -g -e CODE -p SIGNAL -s -w -v -h -l
 "
