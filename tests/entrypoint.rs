@@ -212,6 +212,51 @@ fn a_full_process_table_is_one_line_and_125() {
 }
 
 #[test]
+fn a_process_that_gets_the_commands_number_is_not_taken_for_it() {
+    let host = crate::host!();
+    // What is left makes a process with the number that the command had, which is to get no signal of the command's. In
+    // a session of its own: a number is not free as long as a group has it.
+    host.sh("cat >/tmp/test/left <<'LEFT'
+trap '' TERM
+echo up
+while kill -0 2 2>/dev/null; do sleep 0.01; done
+echo 1 >/proc/sys/kernel/ns_last_pid
+sh -c 'trap \"echo got USR1\" USR1; echo number $$; sleep 0.5; echo not signalled' &
+wait
+LEFT");
+    let script = "setsid sh /tmp/test/left & read line; exit 4";
+    let mut running = first(&host, &["--grace", "20s", "-g", "sh", "-c", script]).start();
+    assert_eq!(running.line(), "up");
+    running.write("go\n");
+    assert_eq!(running.line(), "number 2");
+    for _ in 0..20 {
+        signal(&running, Signal::SIGUSR1);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(running.line(), "not signalled");
+    running.finish().assert_code(4).assert_stdout("");
+    host.sh("rm /tmp/test/left");
+}
+
+#[test]
+fn a_bare_root_without_proc_and_dev_will_do() {
+    let host = crate::host!("busybox");
+    host.sh(&format!("mkdir /tmp/test/root; cp /bin/busybox {INIT} /tmp/test/root"));
+    let run = |words: &[&str]| {
+        let chroot = ["--pid", "--fork", "--kill-child", "chroot", "/tmp/test/root", "/nsl-init"];
+        host.command("unshare", chroot.iter().chain(words)).run()
+    };
+    // The shell itself misses /dev/null, for what it starts in the background.
+    let output = run(&["/busybox", "sh", "-c", "/busybox sleep 1000 & exit 3"]);
+    assert!(!output.assert_code(3).stderr().contains("nsl-init"), "{output}");
+    run(&["no-such-command"]).assert_code(127);
+    run(&["-vv", "/busybox", "false"]).assert_code(1);
+    let output = host.command("chroot", ["/tmp/test/root", "/nsl-init", "/busybox", "sh", "-c", "exit 3"]).run();
+    output.assert_code(3).assert_quiet();
+    host.sh("rm -r /tmp/test/root");
+}
+
+#[test]
 fn stderr_that_nobody_reads_holds_nothing_up() {
     let host = crate::host!();
     // A pipe that is full, and whose reader sleeps.
