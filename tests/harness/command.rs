@@ -74,9 +74,12 @@ impl Invocation<'_> {
             command.arg("setpriv").arg(format!("--reuid={user}")).arg(format!("--regid={user}"));
             command.args(["--clear-groups", "--"]);
         }
+        // Whoever runs the tests in the background has signals ignored that they send.
+        command.args(["env", "--default-signal"]);
         if self.cwd != "/" {
-            command.arg("env").arg("-C").arg(&self.cwd).arg("--");
+            command.arg("-C").arg(&self.cwd);
         }
+        command.arg("--");
         command.args(&self.words).env_clear().envs([
             ("HOME", "/root"),
             ("LANG", "C.UTF-8"),
