@@ -1,6 +1,6 @@
 //! What nsl-init's own options do, one by one, and how it lives at a terminal.
 
-use crate::harness::{Host, only_child, wait_until};
+use crate::harness::{Host, is_stopped, only_child, wait_until};
 use crate::init::{INIT, SOON, both, first, ordinary, signal};
 use crate::pty::{CTRL_C, CTRL_Z, Pty};
 use nix::sys::signal::{Signal, kill};
@@ -12,11 +12,6 @@ use std::time::{Duration, Instant};
 fn listener(signals: &str) -> String {
     let traps: Vec<_> = signals.split(' ').map(|name| format!("trap 'echo {name}' {name};")).collect();
     format!("{} trap 'exit 3' TERM; echo up; while :; do sleep 0.01; done", traps.concat())
-}
-
-fn is_stopped(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().unwrap_or_default().starts_with(" T")
 }
 
 /// Process, group, session, and foreground group of its terminal, as the command prints them of itself.

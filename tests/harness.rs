@@ -291,6 +291,12 @@ pub fn only_child(pid: u32, comm: &str) -> u32 {
     found
 }
 
+/// Is a process stopped?
+pub fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().unwrap_or_default().starts_with(" T")
+}
+
 /// Waits, within bounds, until something holds.
 #[track_caller]
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {

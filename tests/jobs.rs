@@ -1,7 +1,7 @@
 //! Shells and jobs at a terminal: job control inside, the whole sandbox as a job of a shell outside, and the same
 //! under a terminal multiplexer.
 
-use crate::harness::{Host, Invocation, NSL, only_child, wait_until};
+use crate::harness::{Host, Invocation, NSL, is_stopped, only_child, wait_until};
 use crate::pty::{CTRL_C, CTRL_D, CTRL_Z, Pty};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -17,12 +17,6 @@ fn outer(host: &Host) -> Pty {
 /// The same inside; with line editing.
 fn inner(host: &Host) -> Invocation<'_> {
     host.nsl(["run", "--network", "none", "-e", "PS1=inner> ", "--", "bash", "--noprofile", "--norc", "-i"])
-}
-
-/// Is a process stopped?
-fn is_stopped(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().unwrap_or_default().starts_with(" T")
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! expects is expected of both. Where nsl-init is better on purpose, the defect of the other is a test too, if it can
 //! be had at will.
 
-use crate::harness::{Host, Invocation, Output, PATIENCE, Running, only_child, wait_until};
+use crate::harness::{Host, Invocation, Output, PATIENCE, Running, is_stopped, only_child, wait_until};
 use crate::pty::{CTRL_C, CTRL_Z, Pty};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -222,10 +222,6 @@ fn stat(pid: u32, number: usize) -> String {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit(") ").next().unwrap_or_default();
     fields.split_ascii_whitespace().nth(number - 3).unwrap_or_default().to_owned()
-}
-
-fn is_stopped(pid: u32) -> bool {
-    stat(pid, 3) == "T"
 }
 
 fn parent(pid: &str) -> String {
