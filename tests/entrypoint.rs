@@ -100,6 +100,23 @@ fn as_a_subreaper_it_ends_what_is_left_as_well() {
 }
 
 #[test]
+fn what_may_not_be_killed_is_not_waited_for() {
+    let host = crate::host!();
+    host.sh("cp /usr/bin/setpriv /tmp/test/setpriv; chmod u+s /tmp/test/setpriv");
+    let start = Instant::now();
+    let script = "/tmp/test/setpriv --reuid 0 sleep 20 </dev/null >/dev/null 2>&1 & sleep 0.2; exit 4";
+    ordinary(&host, &["--grace", "50ms", "sh", "-c", script]).as_user().run().assert_code(4).assert_quiet();
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    host.sh("rm /tmp/test/setpriv");
+    for pid in host.processes() {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        if comm.trim() == "sleep" {
+            kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).expect("kill what was left");
+        }
+    }
+}
+
+#[test]
 fn without_a_proc_of_its_own_the_rest_is_left_and_that_is_said() {
     let host = crate::host!();
     for script in [

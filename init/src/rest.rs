@@ -11,7 +11,11 @@ use rustix::process::{Pid, PidfdFlags};
 
 /// Sends `signal` to all of it. False if it can't be found, for want of a /proc that shows this PID namespace.
 pub fn signal_all(signal: Signal) -> bool {
-    if rustix::process::getpid().is_init() { sys::kill(-1, signal).is_ok() } else { signal_descendants(signal) }
+    if !rustix::process::getpid().is_init() {
+        return signal_descendants(signal);
+    }
+    let _ = sys::kill(-1, signal);
+    true
 }
 
 /// A process that comes later is not met; who wants them all dead calls until no child is left.

@@ -15,8 +15,10 @@ use nsl_shared::signal::{Signal, SignalSet};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, WaitOptions};
 
-/// How often what is to die is looked for again where it can't be met at once.
+/// What is to die is killed again after this time, for what was born meanwhile.
 const ROUND: Duration = Duration::from_millis(20);
+/// How often. What lives on then may not be killed, or is stuck in the kernel: nobody is served by waiting for it.
+const ROUNDS: u32 = 100;
 
 /// The one command, and what is known of it.
 pub struct Supervisor<'a> {
@@ -279,7 +281,10 @@ impl<'a> Supervisor<'a> {
             }
         }
         self.tell(Event::KillingRest, [0; 3]);
-        while !self.reap() {
+        for _ in 0..ROUNDS {
+            if self.reap() {
+                return;
+            }
             rest::signal_all(Signal::KILL);
             sys::wait_for_signal(Some(ROUND));
         }
