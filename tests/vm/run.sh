@@ -43,7 +43,7 @@ check() {
 
 work=$(mktemp -d "$cache/run.XXXXXX")
 qemu=
-trap '[ -z "$qemu" ] || kill -9 "$qemu" 2>/dev/null; rm -rf "$work"' EXIT
+trap '[ -z "$qemu" ] || kill -9 "$qemu" 2>/dev/null || true; rm -rf "$work"' EXIT
 . "$here/disk.sh"
 fetch_kernel
 started=$SECONDS
