@@ -85,6 +85,7 @@ ends() {
     how=$(how_it_ended "$1")
     # The shell tells of a process that was killed.
     { kill -9 "$qemu" || true; wait "$qemu" || true; } 2>/dev/null
+    qemu=
     exec {keys}>&- {control}>&- {events}>&-
     said | grep -E '^(ok|not ok|#) ' || true
     inside=$(said | grep -c '^ok ' || true)
