@@ -82,6 +82,8 @@ fn boot_up(status: BorrowedFd<'_>, options: &mut Options) -> Result<(i32, bool),
     setup::end_with_launcher(status).map_err(Failure::at(InitStep::ReadBootMessage))?;
     let (mut loaded, boot) = setup::read_boot_message().map_err(Failure::at(InitStep::ReadBootMessage))?;
     setup::carry_out(&boot)?;
+    // While nsl makes the network; the command's process starts with what the init has.
+    sys::default_dispositions();
     setup::wait_for_go(status).map_err(Failure::at(InitStep::ReadBootMessage))?;
     options.grace_ms = boot.grace_ms;
     let has_terminal = boot.setup.contains(boot::Setup::TERMINAL);
@@ -91,7 +93,7 @@ fn boot_up(status: BorrowedFd<'_>, options: &mut Options) -> Result<(i32, bool),
         mask: boot.mask,
         home: Home::Group,
         terminal: has_terminal.then(|| sys::descriptor(0)),
-        dispositions: None,
+        dispositions: Some(Kept { ignores_chld: false }),
         credentials: boot.credentials,
         capabilities: boot.capabilities,
         workdir: sys::c_str(boot.workdir.as_bytes()),
@@ -215,22 +217,27 @@ fn give(answer: &Answer, arguments: &mut sys::Arguments) -> u8 {
 
 /// Says on stderr what happened, if one wants to know. What does not end the init must not hold it up: where nobody
 /// reads, it is left unsaid. The numbers are those of the process, of what befell it, and another.
-#[inline(never)]
-fn tell(options: &Options, event: Event, text: &[u8], [pid, number, other]: [i32; 3]) {
+fn tell(options: &Options, event: Event, text: &[u8], numbers: [i32; 3]) {
     let ends_it = matches!(event, Event::ForkFailed | Event::ExecFailed | Event::InterpreterMissing);
     if let Some(words) = message::words(options.program, options.verbosity, event)
         && (ends_it || takes_a_line())
     {
-        // What a pipe takes at once.
-        let mut buffer = [0; 4096];
-        let mut line = Line::new(&mut buffer);
-        let own = rustix::process::getpid().as_raw_pid();
-        let marks = Marks { text, own, pid, number, other, ..Marks::default() };
-        for words in words {
-            line.fill(words, &marks);
-        }
-        let _ = rustix::io::write(sys::descriptor(2), line.as_bytes());
+        say(words, text, numbers);
     }
+}
+
+/// Apart, so that its buffer takes memory only when something is said.
+#[inline(never)]
+fn say(words: [&[u8]; 2], text: &[u8], [pid, number, other]: [i32; 3]) {
+    // What a pipe takes at once.
+    let mut buffer = [0; 4096];
+    let mut line = Line::new(&mut buffer);
+    let own = rustix::process::getpid().as_raw_pid();
+    let marks = Marks { text, own, pid, number, other, ..Marks::default() };
+    for words in words {
+        line.fill(words, &marks);
+    }
+    let _ = rustix::io::write(sys::descriptor(2), line.as_bytes());
 }
 
 /// Can a line be written to stderr without waiting? A pipe with any room has room for a whole line.

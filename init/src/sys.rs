@@ -224,15 +224,17 @@ impl Environment {
 unsafe fn find(envp: *const *const c_char, name: &[u8]) -> Option<(*const *const c_char, &'static [u8])> {
     let mut entry = envp;
     loop {
-        // SAFETY: the null at the end, for which the caller answers, ends this loop before it is passed.
-        let text = unsafe {
+        // SAFETY: the null at the end, for which the caller answers, ends this loop before it is passed; a string is read
+        // up to its NUL, which is in no name.
+        unsafe {
             if (*entry).is_null() {
                 return None;
             }
-            CStr::from_ptr(*entry).to_bytes()
-        };
-        if let Some([b'=', value @ ..]) = text.strip_prefix(name) {
-            return Some((entry, value));
+            let text = (*entry).cast::<u8>();
+            let is_name = name.iter().enumerate().all(|(index, byte)| *text.add(index) == *byte);
+            if is_name && *text.add(name.len()) == b'=' {
+                return Some((entry, CStr::from_ptr(text.add(name.len() + 1).cast()).to_bytes()));
+            }
         }
         // SAFETY: this one was not the null.
         entry = unsafe { entry.add(1) };
@@ -400,8 +402,11 @@ pub fn is_pending(signals: SignalSet) -> bool {
 
 /// Sets the disposition of every signal to its default, the ones that were inherited as ignored included.
 pub fn default_dispositions() {
-    for signal in (1..=signal::MAX).filter_map(Signal::new) {
-        set_ignored(signal, false);
+    /// The kernel's `struct sigaction`: handler (SIG_DFL is 0), flags, restorer, mask.
+    static DEFAULT: [u64; 4] = [0; 4];
+    for number in 1..=signal::MAX {
+        // SAFETY: the action lives for ever; SIGKILL and SIGSTOP give EINVAL, which is as well.
+        let _ = unsafe { syscall!(Sysno::rt_sigaction, number, DEFAULT.as_ptr(), 0, SIGSET_SIZE) };
     }
 }
 
@@ -477,8 +482,8 @@ pub fn raise_loopback(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     checked(unsafe { syscall!(Sysno::ioctl, socket.as_raw_fd(), SIOCSIFFLAGS, request.as_mut_ptr()) }).map(|_| ())
 }
 
-/// Runs `child` in a new process that shares this one's memory, on a stack of its own, while this one waits until
-/// it has executed a program or ended. Returns its process ID.
+/// Runs `child` in a new process that shares this one's memory, while this one waits until it has executed a program or
+/// ended. Returns its process ID.
 pub fn vfork(mut child: &mut dyn FnMut()) -> Result<i32, Errno> {
     const CLONE_VM: usize = 0x100;
     const CLONE_VFORK: usize = 0x4000;
@@ -490,32 +495,26 @@ pub fn vfork(mut child: &mut dyn FnMut()) -> Result<i32, Errno> {
         exit(nsl_shared::exit::NOT_FOUND)
     }
 
-    const STACK: usize = 32 * 1024;
     let flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
-    let access = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice.
-    let bottom = unsafe { rustix::mm::mmap_anonymous(core::ptr::null_mut(), STACK, access, MapFlags::PRIVATE)? };
-    // SAFETY: one past the end of the mapping, which is aligned as calls want it.
-    let stack = unsafe { bottom.add(STACK) };
     let data = &raw mut child;
     let result: isize;
-    // SAFETY: clone(2) with a stack of its own: the child never returns into this frame, it calls `run` with `data`
-    // on its own stack; the parent goes on behind with its registers as they were, but for those named.
+    // SAFETY: clone(2) with a stack of its own, below this frame and its red zone: the parent uses nothing of that before
+    // the child is gone. The child never returns into this frame, it calls `run` with `data`; the parent goes on behind
+    // with its registers as they were, but for those named.
     #[cfg(target_arch = "x86_64")]
     unsafe {
-        asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r12", "call r13", "ud2", "2:",
-            inlateout("rax") 56_isize => result, in("rdi") flags, in("rsi") stack, in("rdx") 0, in("r10") 0, in("r8") 0,
+        asm!("lea rsi, [rsp - 512]", "and rsi, -16", "syscall", "test rax, rax", "jnz 2f",
+            "xor ebp, ebp", "mov rdi, r12", "call r13", "ud2", "2:",
+            inlateout("rax") 56_isize => result, in("rdi") flags, out("rsi") _, in("rdx") 0, in("r10") 0, in("r8") 0,
             in("r12") data, in("r13") run as extern "C" fn(_) -> !, lateout("rcx") _, lateout("r11") _);
     }
     // SAFETY: as above.
     #[cfg(target_arch = "aarch64")]
     unsafe {
-        asm!("svc #0", "cbnz x0, 2f", "mov x29, xzr", "mov x0, x20", "blr x21", "brk #1", "2:",
-            inlateout("x0") flags as isize => result, in("x1") stack, in("x2") 0, in("x3") 0, in("x4") 0, in("x8") 220,
+        asm!("sub x1, sp, #512", "svc #0", "cbnz x0, 2f", "mov x29, xzr", "mov x0, x20", "blr x21", "brk #1", "2:",
+            inlateout("x0") flags as isize => result, out("x1") _, in("x2") 0, in("x3") 0, in("x4") 0, in("x8") 220,
             in("x20") data, in("x21") run as extern "C" fn(_) -> !);
     }
-    // SAFETY: the child has a memory of its own by now, or has ended; nobody looks at what it left on the stack.
-    let _ = unsafe { rustix::mm::munmap(bottom, STACK) };
     if result < 0 { Err(Errno::from_raw_os_error(-result as i32)) } else { Ok(result as i32) }
 }
 
