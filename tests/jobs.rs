@@ -19,6 +19,13 @@ fn inner(host: &Host) -> Invocation<'_> {
     host.nsl(["run", "--network", "none", "-e", "PS1=inner> ", "--", "bash", "--noprofile", "--norc", "-i"])
 }
 
+/// Is a process in the foreground of its terminal? By proc_pid_stat(5): its process group, and the terminal's.
+fn is_foreground(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<_> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    fields.len() > 5 && fields[2] == fields[5]
+}
+
 #[test]
 fn shell_at_a_terminal_controls_its_jobs() {
     let host = crate::host!();
@@ -31,6 +38,10 @@ fn shell_at_a_terminal_controls_its_jobs() {
     pty.until("Running");
     pty.line("fg; echo code=$?");
     pty.until("sleep 100\r\n");
+    // It says so before it has the foreground.
+    let shell = only_child(only_child(pty.pid(), "nsl-init"), "bash");
+    let job = only_child(shell, "sleep");
+    wait_until("the job is in the foreground", || is_foreground(job));
     pty.keys(CTRL_Z);
     pty.until("Stopped");
     pty.line("jobs");
