@@ -117,17 +117,18 @@ fn names(plan: &Plan) -> Result<Names> {
 }
 
 fn boot_message(spec: &Spec, plan: &Plan, blocked: &Blocked) -> Result<OwnedFd> {
-    let failed = |cause: String| Error::new("write the boot message", cause);
+    let strings =
+        |bytes| Strings::new(bytes).map_err(|malformed| Error::new("write the boot message", malformed.to_string()));
     let boot = Boot {
         setup: plan.setup,
         mask: blocked.mask(),
         grace_ms: spec.grace_ms(),
         capabilities: if spec.privileged() { u64::MAX } else { CAPABILITIES },
         hostname: Some(plan.hostname.as_bytes()),
-        workdir: Strings::new(spec.workdir().path.as_bytes_with_nul()).map_err(|error| failed(error.to_string()))?,
+        workdir: strings(spec.workdir().path.as_bytes_with_nul())?,
         credentials: spec.credentials(),
-        args: Strings::new(spec.args()).map_err(|error| failed(error.to_string()))?,
-        env: Strings::new(spec.env()).map_err(|error| failed(error.to_string()))?,
+        args: strings(spec.args())?,
+        env: strings(spec.env())?,
     };
     image::message(|file| {
         let mut file = std::io::BufWriter::new(file);
