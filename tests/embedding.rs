@@ -98,7 +98,7 @@ fn a_service_starts_and_stops_as_the_document_says() {
 fn every_option_of_the_init_is_explained() {
     let host = crate::host!();
     let help = host.command(env!("NSL_INIT"), ["--help"]).run().assert_code(0).stdout();
-    let options = help.lines().filter_map(|line| line.strip_prefix("  -")?.split([' ', ',']).next());
+    let options = help.lines().filter_map(|line| line.strip_prefix("  -")?.split(['\t', ' ', ',']).next());
     let options: Vec<_> = options.map(|option| format!("`-{option}")).collect();
     let document = document();
     let missing: Vec<_> = options.iter().filter(|option| !document.contains(&***option)).collect();

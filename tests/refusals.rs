@@ -198,11 +198,14 @@ fn no_root_and_no_user_namespaces_is_told() {
 }
 
 #[test]
-fn root_without_its_privileges_is_told() {
+fn root_without_its_privileges_makes_do_with_a_user_namespace() {
     let host = crate::host!();
-    let words = ["--bounding-set=-sys_admin", "--inh-caps=-sys_admin", NSL, "run", "--network", "none", "--", "true"];
-    let output = host.command("setpriv", words).run();
-    output.assert_refused(125, &["create namespaces", "Operation not permitted", "CAP_SYS_ADMIN"]);
+    let run = |options: &'static [&'static str]| {
+        let words = ["--bounding-set=-sys_admin", "--inh-caps=-sys_admin", NSL, "run"].iter().chain(options);
+        host.command("setpriv", words.chain(&["--", "id", "-u"])).run()
+    };
+    run(&["--network", "none"]).assert_prints("0");
+    run(&["--network", "veth"]).assert_refused(125, &["veth", "Operation not permitted", "needs root"]);
 }
 
 #[test]

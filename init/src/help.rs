@@ -10,24 +10,24 @@ const HELP: &str = "\
 Usage: nsl-init [OPTIONS] [--] COMMAND [ARG]...
 Run COMMAND as a child: forward signals to it, reap every orphan, end what it leaves behind, exit with its status.
 
-  -g                 forward signals to the command's process group
-  -c                 leave the command in the init's process group
-  -r FROM:TO         forward signal FROM as TO; 0 drops it (repeatable)
-  -e CODE            exit with 0 instead of CODE (repeatable)
-  -p SIGNAL          get SIGNAL when the parent ends
-  -s                 become a child subreaper (the default when not PID 1)
-  -P                 run no command: reap until SIGTERM or SIGINT
-  --grace TIME       what is left gets TIME to end, then SIGKILL [default: 10s]
-  --stop-signal SIG  ask to end with SIG instead of SIGTERM
-  --no-kill-rest     leave alone what the command leaves behind
-  --wait-all         end when the last process has ended
-  --ready-fd N       write the command's process ID to descriptor N once it runs
-  --machine          be the init of a machine, or fail
-  -w                 warn about each orphan that is reaped
-  -v                 say more (repeatable)
-  -l                 show the licence
-  --version          show the version
-  -h, --help         show this help
+  -g\t\t\tforward signals to the command's process group
+  -c\t\t\tleave the command in the init's process group
+  -r FROM:TO\t\tforward signal FROM as TO; 0 drops it (repeatable)
+  -e CODE\t\texit with 0 instead of CODE (repeatable)
+  -p SIGNAL\t\tget SIGNAL when the parent ends
+  -s\t\t\tbecome a child subreaper (the default when not PID 1)
+  -P\t\t\trun no command: reap until SIGTERM or SIGINT
+  --grace TIME\t\twhat is left gets TIME to end, then SIGKILL [default: 10s]
+  --stop-signal SIG\task to end with SIG instead of SIGTERM
+  --no-kill-rest\tleave alone what the command leaves behind
+  --wait-all\t\tend when the last process has ended
+  --ready-fd N\t\twrite the command's process ID to descriptor N once it runs
+  --machine\t\tbe the init of a machine, or fail
+  -w\t\t\twarn about each orphan that is reaped
+  -v\t\t\tsay more (repeatable)
+  -l\t\t\tshow the licence
+  --version\t\tshow the version
+  -h, --help\t\tshow this help
 
 TIME is like 10s, 500ms or 2m, SIGNAL like TERM, SIGTERM, 15 or RTMIN+3. Called tini, docker-init, dumb-init,
 catatonit or podman-init, it does as that program does.

@@ -2,6 +2,7 @@
 //! reaps and ends in order. Under nsl it reads a boot message; alone it reads its command line.
 #![cfg_attr(not(test), no_std, no_main)]
 
+mod confine;
 mod machine;
 mod rest;
 mod setup;
@@ -29,13 +30,6 @@ struct Failure {
     errno: Errno,
 }
 
-impl Failure {
-    /// For `map_err`: this step, with the errno that comes.
-    fn at(step: InitStep) -> impl Fn(Errno) -> Self {
-        move |errno| Self { step, errno }
-    }
-}
-
 /// Where `_start` leads.
 fn main(mut arguments: sys::Arguments) -> ! {
     // First of all: what arrives from here on waits, and is forwarded once the command runs.
@@ -60,47 +54,54 @@ fn main(mut arguments: sys::Arguments) -> ! {
 fn under_nsl(status: OwnedFd) -> u8 {
     let mut options = Options::of(Program::NslInit);
     options.forwarding = Forwarding::AsTerminals;
-    match boot_up(status.as_fd(), &mut options) {
+    let mut step = InitStep::ReadBootMessage;
+    match boot_up(status.as_fd(), &mut options, &mut step) {
         Ok((command, has_terminal)) => {
             report(status.as_fd(), Report::Started);
             // The streams are the command's: held open here, they would never end for who reads them. A pty is held
             // by one descriptor: with none, its other end reports a hang-up without end.
             sys::close_streams_from(u32::from(has_terminal));
+            sys::close_from(boot::LANDLOCK_FD as u32);
             let mut supervisor = Supervisor::new(&options, command);
             supervisor.status = Some(status);
             supervisor.run()
         }
-        Err(Failure { step, errno }) => {
+        Err(errno) => {
             report(status.as_fd(), Report::InitFailed { step, errno: errno.raw_os_error() });
             exit::NSL_FAILED
         }
     }
 }
 
-/// Everything up to the running command; returns its process ID and whether it has a terminal.
-fn boot_up(status: BorrowedFd<'_>, options: &mut Options) -> Result<(i32, bool), Failure> {
-    setup::end_with_launcher(status).map_err(Failure::at(InitStep::ReadBootMessage))?;
-    let (mut loaded, boot) = setup::read_boot_message().map_err(Failure::at(InitStep::ReadBootMessage))?;
-    setup::carry_out(&boot)?;
+/// Everything up to the running command; returns its process ID and whether it has a terminal, or what failed of
+/// `step`.
+fn boot_up(status: BorrowedFd<'_>, options: &mut Options, step: &mut InitStep) -> Result<(i32, bool), Errno> {
+    setup::end_with_launcher(status)?;
+    let (mut loaded, boot) = setup::read_boot_message()?;
+    setup::carry_out(&boot, step)?;
     // While nsl makes the network; the command's process starts with what the init has.
     sys::default_dispositions();
-    setup::wait_for_go(status).map_err(Failure::at(InitStep::ReadBootMessage))?;
-    options.grace_ms = boot.grace_ms;
-    let has_terminal = boot.setup.contains(boot::Setup::TERMINAL);
-    let vectors = loaded.vectors(&boot).map_err(Failure::at(InitStep::Fork))?;
+    *step = InitStep::ReadBootMessage;
+    setup::wait_for_go(status)?;
+    options.grace_ms = boot.grace_ms();
+    if let Some(signal) = Signal::new(boot.stop_signal() as i32) {
+        options.stop_signal = signal;
+    }
+    let has_terminal = boot.setup().contains(boot::Setup::TERMINAL);
+    *step = InitStep::Fork;
+    let vectors = loaded.vectors(&boot)?;
     let command = start::start(&Command {
         vectors: &vectors,
-        mask: boot.mask,
+        mask: boot.mask(),
         home: Home::Group,
         terminal: has_terminal.then(|| sys::descriptor(0)),
         dispositions: Some(Kept { ignores_chld: false }),
-        credentials: boot.credentials,
-        capabilities: boot.capabilities,
-        workdir: sys::c_str(boot.workdir.as_bytes()),
-        any_workdir: boot.setup.contains(boot::Setup::ANY_WORKDIR),
-        close_descriptors: true,
+        boot: Some(&boot),
     })
-    .map_err(|(failure, _)| failure)?;
+    .map_err(|(failure, _)| {
+        *step = failure.step;
+        failure.errno
+    })?;
     loaded.unmap(vectors);
     Ok((command.pid, has_terminal))
 }
@@ -134,11 +135,7 @@ fn alone(mut arguments: sys::Arguments, mask: SignalSet, inherited: Kept, end: O
             home: options.home,
             terminal: None,
             dispositions: options.program.keeps_dispositions().then_some(inherited),
-            credentials: None,
-            capabilities: u64::MAX,
-            workdir: None,
-            any_workdir: false,
-            close_descriptors: false,
+            boot: None,
         };
         let text = vectors.name().to_bytes();
         match start::start(&command) {

@@ -1,15 +1,15 @@
 //! The steps that a boot message asks for, up to the moment when nsl lets the command start.
 
-use crate::Failure;
 use crate::sys::{self, Loaded};
-use nsl_shared::boot::{self, Boot, InitStep, Setup};
+use nsl_shared::boot::{self, InitStep, Message, Setup};
 use nsl_shared::signal::Signal;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags};
 use rustix::net::{AddressFamily, RecvFlags, SocketType};
+use rustix::process::DumpableBehavior;
 
 /// From here on the init ends when nsl does. A death before the call shows as a status socket that hangs up.
 pub fn end_with_launcher(status: BorrowedFd<'_>) -> Result<(), Errno> {
@@ -20,45 +20,82 @@ pub fn end_with_launcher(status: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 /// Maps and decodes the message on its descriptor, and closes that.
-pub fn read_boot_message() -> Result<(Loaded, Boot<'static>), Errno> {
+pub fn read_boot_message() -> Result<(Loaded, Message<'static>), Errno> {
     let file = sys::take_descriptor(boot::BOOT_FD);
     let length = rustix::fs::fstat(&file)?.st_size;
     let (loaded, bytes) = Loaded::map(file.as_fd(), usize::try_from(length).map_err(|_| Errno::BADMSG)?)?;
-    Ok((loaded, Boot::decode(bytes).map_err(|_| Errno::BADMSG)?))
+    Ok((loaded, Message::decode(bytes).map_err(|_| Errno::BADMSG)?))
 }
 
-/// Does what the message asks for, in the order that the kernel wants.
-pub fn carry_out(boot: &Boot<'_>) -> Result<(), Failure> {
-    let asked = |step| boot.setup.contains(step);
+/// Does what the message asks for, in the order that the kernel wants; `step` is the one that failed, if one does.
+pub fn carry_out(boot: &Message<'_>, step: &mut InitStep) -> Result<(), Errno> {
+    let asked = |step| boot.setup().contains(step);
     // Executed from a memory file, it would be listed by that file's name.
     let _ = rustix::thread::set_name(c"nsl-init");
+    // Nobody inside looks into it, whatever he may do otherwise; the command is as it wants to be.
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     // A session of the init's own: what a terminal of nsl's sends its group arrives once, by way of nsl.
     let _ = rustix::process::setsid();
+    *step = InitStep::MountProc;
     if asked(Setup::PROC) {
         // Before the old root goes: in a user namespace the kernel gives a procfs only while one is in sight.
-        mount_proc().map_err(Failure::at(InitStep::MountProc))?;
+        mount_proc()?;
     }
+    *step = InitStep::DetachOldRoot;
     if asked(Setup::OLD_ROOT) {
-        detach_old_root().map_err(Failure::at(InitStep::DetachOldRoot))?;
+        detach_old_root()?;
     }
-    if let Some(name) = boot.hostname {
-        rustix::system::sethostname(name).map_err(Failure::at(InitStep::SetHostname))?;
+    *step = InitStep::ProtectProc;
+    protect(boot)?;
+    *step = InitStep::SetHostname;
+    if !boot.hostname().is_empty() {
+        rustix::system::sethostname(boot.hostname())?;
     }
+    *step = InitStep::RaiseLoopback;
     if asked(Setup::LOOPBACK) {
-        raise_loopback().map_err(Failure::at(InitStep::RaiseLoopback))?;
+        raise_loopback()?;
     }
+    *step = InitStep::SetTerminal;
     if asked(Setup::TERMINAL) {
-        rustix::process::ioctl_tiocsctty(sys::descriptor(0)).map_err(Failure::at(InitStep::SetTerminal))?;
+        rustix::process::ioctl_tiocsctty(sys::descriptor(0))?;
     }
     Ok(())
 }
 
-/// Mounts by descriptor: a /proc that is a symbolic link is refused, not followed.
+/// What a file system of the kernel's is mounted with.
+const NOTHING_RUNS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+
+/// Mounts on the working directory, which is /proc for a moment: a /proc that is a symbolic link is refused, not
+/// followed. One call of the old kind does what takes four of the new.
 fn mount_proc() -> Result<(), Errno> {
-    let target = rustix::fs::openat(CWD, c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
-    let mount = new_proc()?;
-    let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(mount.as_fd(), c"", target.as_fd(), c"", by_descriptor)
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target = rustix::fs::openat(CWD, c"/proc", flags, Mode::empty())?;
+    rustix::process::fchdir(target)?;
+    rustix::mount::mount(c"proc", c".", c"proc", NOTHING_RUNS, None)?;
+    rustix::process::chdir(c"/")
+}
+
+/// Hides and makes read-only what is named of /proc and /sys, as far as it is there: what they tell of the machine as a
+/// whole, and what root may change there.
+fn protect(boot: &Message<'_>) -> Result<(), Errno> {
+    let read_only = NOTHING_RUNS.union(MountFlags::RDONLY);
+    for (paths, hide) in [(boot.masked(), true), (boot.read_only(), false)] {
+        for path in paths.iter().filter_map(sys::c_str) {
+            let source = if hide { c"/dev/null" } else { path };
+            let result = match rustix::mount::mount_bind(source, path) {
+                Ok(()) if !hide => rustix::mount::mount_remount(path, MountFlags::BIND.union(read_only), c""),
+                // A directory.
+                Err(Errno::NOTDIR) => rustix::mount::mount(c"tmpfs", path, c"tmpfs", read_only, None),
+                result => result,
+            };
+            if let Err(errno) = result
+                && errno != Errno::NOENT
+            {
+                return Err(errno);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A procfs of this process's PID namespace that is mounted nowhere.

@@ -1,6 +1,7 @@
 //! Starts the command: everything between the new process and its exec, and the reason when one of them fails.
 
 use crate::Failure;
+use crate::confine;
 use crate::sys::{self, Vectors};
 use crate::terminal;
 use core::ffi::CStr;
@@ -8,13 +9,12 @@ use nsl_init::cli::Home;
 use nsl_init::message::Line;
 use nsl_init::number;
 use nsl_init::path::{self, Candidates};
-use nsl_shared::boot::{Credentials, InitStep};
+use nsl_shared::boot::{InitStep, Message};
 use nsl_shared::signal::{Signal, SignalSet};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{Access, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
-use rustix::thread::{CapabilitySet, CapabilitySets};
 
 /// What to start, and as whom.
 pub struct Command<'a> {
@@ -25,14 +25,8 @@ pub struct Command<'a> {
     pub terminal: Option<BorrowedFd<'a>>,
     /// What the command keeps of the dispositions that the init inherited, or nothing: then all are the default.
     pub dispositions: Option<Kept>,
-    pub credentials: Option<Credentials>,
-    /// What the command may have at most; all bits set leaves capabilities alone.
-    pub capabilities: u64,
-    pub workdir: Option<&'a CStr>,
-    /// Where the working directory can't be entered, start in `/`.
-    pub any_workdir: bool,
-    /// Close all descriptors but the standard streams.
-    pub close_descriptors: bool,
+    /// What a sandbox takes from it; nothing outside of one.
+    pub boot: Option<&'a Message<'static>>,
 }
 
 /// The dispositions that were inherited, all of which are still in place but for SIGCHLD's.
@@ -93,8 +87,9 @@ impl Place {
 
 /// In the new process, which shares our memory: comes back only if something fails.
 fn run(command: &Command<'_>, init: Pid, place: Place) -> Failure {
-    if let Err(failure) = become_command(command, place) {
-        return failure;
+    let mut step = InitStep::SetTerminal;
+    if let Err(errno) = become_command(command, place, &mut step) {
+        return Failure { step, errno };
     }
     // Whoever handed sockets to the init meant the command (sd_listen_fds(3)).
     let mut buffer = [0; 32];
@@ -116,7 +111,8 @@ fn run(command: &Command<'_>, init: Pid, place: Place) -> Failure {
 
 const LISTEN_PID: &[u8] = b"LISTEN_PID";
 
-fn become_command(command: &Command<'_>, place: Place) -> Result<(), Failure> {
+/// All but the exec; `step` is the one that failed, if one does.
+fn become_command(command: &Command<'_>, place: Place, step: &mut InitStep) -> Result<(), Errno> {
     let own = rustix::process::getpid();
     match place {
         Place::Shared => {}
@@ -133,26 +129,10 @@ fn become_command(command: &Command<'_>, place: Place) -> Result<(), Failure> {
         terminal::pass_foreground(group, own);
     }
     if let Some(terminal) = command.terminal {
-        rustix::termios::tcsetpgrp(terminal, own).map_err(Failure::at(InitStep::SetTerminal))?;
+        rustix::termios::tcsetpgrp(terminal, own)?;
     }
-    if command.close_descriptors {
-        sys::close_from(3);
-    }
-    if command.capabilities != u64::MAX {
-        bound_capabilities(command.capabilities).map_err(Failure::at(InitStep::SetCapabilities))?;
-    }
-    if let Some(who) = command.credentials {
-        sys::set_credentials(who.uid, who.gid).map_err(Failure::at(InitStep::SetCredentials))?;
-    }
-    if command.capabilities != u64::MAX {
-        keep_capabilities(command.capabilities).map_err(Failure::at(InitStep::SetCapabilities))?;
-    }
-    if let Some(workdir) = command.workdir {
-        // As the user that the command runs as: what that one may not enter is refused here.
-        match rustix::process::chdir(workdir) {
-            Err(_) if command.any_workdir => {}
-            result => result.map_err(Failure::at(InitStep::EnterWorkdir))?,
-        }
+    if let Some(boot) = command.boot {
+        confine::confine(boot, step)?;
     }
     match command.dispositions {
         None => sys::default_dispositions(),
@@ -161,35 +141,8 @@ fn become_command(command: &Command<'_>, place: Place) -> Result<(), Failure> {
         }
     }
     sys::set_signal_mask(command.mask);
-    Ok(())
-}
-
-/// Takes what is not in `allowed` out of the bounding set, for ever.
-fn bound_capabilities(allowed: u64) -> Result<(), Errno> {
-    for number in 0..u64::BITS {
-        let capability = CapabilitySet::from_bits_retain(1 << number);
-        if allowed & capability.bits() != 0 {
-            continue;
-        }
-        match rustix::thread::remove_capability_from_bounding_set(capability) {
-            // The first number that the kernel does not know.
-            Err(Errno::INVAL) => break,
-            result => result?,
-        }
-    }
-    Ok(())
-}
-
-/// Keeps of the capabilities at hand those in `allowed`. None is inheritable, so none is ambient either.
-fn keep_capabilities(allowed: u64) -> Result<(), Errno> {
-    let have = rustix::thread::capabilities(None)?;
-    let allowed = CapabilitySet::from_bits_retain(allowed);
-    let sets = CapabilitySets {
-        effective: have.effective & allowed,
-        permitted: have.permitted & allowed,
-        inheritable: CapabilitySet::empty(),
-    };
-    rustix::thread::set_capabilities(None, sets)
+    *step = InitStep::Restrict;
+    command.boot.map_or(Ok(()), confine::finish)
 }
 
 /// Executes the command as `execvp(3)` does, and tells why it can't: the errno of the file that came closest.

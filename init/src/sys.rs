@@ -6,7 +6,7 @@ use core::arch::{asm, naked_asm};
 use core::ffi::{CStr, c_char, c_void};
 use core::time::Duration;
 use nsl_init::getopt::Word;
-use nsl_shared::boot::{Boot, Strings};
+use nsl_shared::boot::{INSTRUCTION, LIMIT, Message, Strings};
 use nsl_shared::signal::{self, Signal, SignalSet};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -313,8 +313,8 @@ impl Loaded {
     }
 
     /// Builds the command's vectors: a free slot, the arguments, a null, the environment, a null.
-    pub fn vectors(&mut self, boot: &Boot<'static>) -> Result<Vectors, Errno> {
-        let slots = boot.args.len() + boot.env.len() + 3;
+    pub fn vectors(&mut self, boot: &Message<'static>) -> Result<Vectors, Errno> {
+        let slots = boot.args().iter().count() + boot.env().iter().count() + 3;
         let length = slots * size_of::<*const c_char>();
         // SAFETY: a new anonymous mapping at an address of the kernel's choice.
         let start = unsafe {
@@ -335,8 +335,8 @@ impl Loaded {
             }
             base
         };
-        let argv = fill(1, boot.args);
-        let envp = fill(2 + boot.args.len(), boot.env).cast_const();
+        let argv = fill(1, boot.args());
+        let envp = fill(2 + boot.args().iter().count(), boot.env()).cast_const();
         Ok(Vectors { argv, envp })
     }
 
@@ -577,11 +577,12 @@ pub fn set_parent_death_signal(signal: Signal) {
     let _ = unsafe { syscall!(Sysno::prctl, PR_SET_PDEATHSIG, signal.number()) };
 }
 
-/// Becomes user `uid` in group `gid`, with no supplementary groups. There is one thread, so that the calls of the
-/// thread are those of the process.
-pub fn set_credentials(uid: u32, gid: u32) -> Result<(), Errno> {
-    // SAFETY: no groups, so that no memory is read.
-    match checked(unsafe { syscall!(Sysno::setgroups, 0, 0) }) {
+/// Becomes user `uid` in group `gid`, with the supplementary `groups`, each four bytes. There is one thread, so that the
+/// calls of the thread are those of the process.
+pub fn set_credentials(uid: u32, gid: u32, groups: &[u8]) -> Result<(), Errno> {
+    let count = groups.len() / size_of::<u32>();
+    // SAFETY: the kernel reads that many numbers, which the slice holds.
+    match checked(unsafe { syscall!(Sysno::setgroups, count, groups.as_ptr()) }) {
         // In a user namespace with one identity the groups can't be changed, and there are none to lose.
         Err(Errno::PERM) | Ok(_) => {}
         Err(error) => return Err(error),
@@ -590,6 +591,39 @@ pub fn set_credentials(uid: u32, gid: u32) -> Result<(), Errno> {
     checked(unsafe { syscall!(Sysno::setresgid, gid, gid, gid) })?;
     // SAFETY: numbers only.
     checked(unsafe { syscall!(Sysno::setresuid, uid, uid, uid) }).map(|_| ())
+}
+
+/// Sets a resource limit of this process, from an entry of the boot message.
+pub fn set_limit(entry: &[u8; LIMIT]) -> Result<(), Errno> {
+    let [resource, ..] = *entry;
+    // SAFETY: behind the resource, a number below 256 in eight bytes, the entry holds the two numbers of a struct
+    // rlimit64; the kernel copies them, so that they may lie anywhere.
+    checked(unsafe { syscall!(Sysno::prlimit64, 0, resource, entry.as_ptr().add(8), 0) }).map(|_| ())
+}
+
+/// Loads a seccomp filter for good (`seccomp(2)`, `SECCOMP_SET_MODE_FILTER`).
+pub fn load_filter(instructions: &[u8]) -> Result<(), Errno> {
+    /// struct sock_fprog
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        instructions: *const u8,
+    }
+    let program = Program { length: (instructions.len() / INSTRUCTION) as u16, instructions: instructions.as_ptr() };
+    // SAFETY: the program says how many instructions lie there; the kernel copies and checks them.
+    checked(unsafe { syscall!(Sysno::seccomp, 1, 0, &raw const program) }).map(|_| ())
+}
+
+/// Restricts this process, and what comes from it, by a Landlock ruleset (`landlock_restrict_self(2)`).
+pub fn restrict_by_landlock(ruleset: i32) -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    checked(unsafe { syscall!(Sysno::landlock_restrict_self, ruleset, 0) }).map(|_| ())
+}
+
+/// Makes descriptor `to` the same as `from`, to be kept behind an exec.
+pub fn duplicate(from: i32, to: i32) -> Result<(), Errno> {
+    // SAFETY: what is closed by it is owned by nobody in this process: it belongs to the parent's copy.
+    checked(unsafe { syscall!(Sysno::dup3, from, to, 0) }).map(|_| ())
 }
 
 /// How many bytes `terminal` has still to send (TIOCOUTQ of ioctl_tty(2)); 0 if it is none.

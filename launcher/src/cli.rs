@@ -83,7 +83,24 @@ pub struct Run {
     #[arg(long, value_name = "SECONDS", default_value_t = 10, help_heading = "Process")]
     pub stop_timeout: u32,
 
-    /// Keep every capability of the caller
+    /// Add a capability, or ALL, to those of the command [repeatable]
+    #[arg(long, value_name = "NAME", help_heading = "Security")]
+    pub cap_add: Vec<String>,
+
+    /// Take a capability, or ALL, from the command [repeatable]
+    #[arg(long, value_name = "NAME", help_heading = "Security")]
+    pub cap_drop: Vec<String>,
+
+    /// May an exec give privileges, as that of sudo does? [default: true, which forbids it]
+    #[arg(long, value_name = "BOOL", require_equals = true, num_args = 0..=1, default_missing_value = "true",
+        help_heading = "Security")]
+    pub no_new_privs: Option<bool>,
+
+    /// Let the command make namespaces and sandboxes of its own
+    #[arg(long, help_heading = "Security")]
+    pub nested: bool,
+
+    /// Take every defence away that has no option of its own on the command line
     #[arg(long, help_heading = "Security")]
     pub privileged: bool,
 

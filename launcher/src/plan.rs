@@ -128,6 +128,8 @@ pub struct Plan {
     pub network: Network,
     pub child: Vec<Step>,
     pub setup: Setup,
+    /// Parts of /proc and /sys are hidden or read-only.
+    pub guarded: bool,
     pub hostname: String,
 }
 
@@ -137,7 +139,7 @@ const FRESH: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 impl Plan {
     /// `entries` are those of the host's root directory; they are asked for only where they matter.
     pub fn new(spec: &Spec, entries: impl FnOnce() -> Vec<HostEntry>) -> Self {
-        let user_namespace = !spec.caller().is_root();
+        let user_namespace = !spec.caller().is_privileged();
         let mut child = Vec::new();
         if let Network::Veth(_) = spec.network() {
             child.push(Step::Netlink);
@@ -175,7 +177,14 @@ impl Plan {
         if !spec.workdir().required {
             setup = setup.with(Setup::ANY_WORKDIR);
         }
-        Self { user_namespace, network: spec.network(), child, setup, hostname: spec.hostname().to_owned() }
+        Self {
+            user_namespace,
+            network: spec.network(),
+            child,
+            setup,
+            guarded: spec.security().guarded,
+            hostname: spec.hostname().to_owned(),
+        }
     }
 
     /// The address inside, where it is known before the network is made.
@@ -223,6 +232,9 @@ impl fmt::Display for Plan {
         writeln!(f, "inside, by the init:")?;
         writeln!(f, "  {}", InitStep::MountProc)?;
         writeln!(f, "  {}", InitStep::DetachOldRoot)?;
+        if self.guarded {
+            writeln!(f, "  {}", InitStep::ProtectProc)?;
+        }
         writeln!(f, "  {} to {}", InitStep::SetHostname, self.hostname)?;
         for (step, words) in [(Setup::LOOPBACK, InitStep::RaiseLoopback), (Setup::TERMINAL, InitStep::SetTerminal)] {
             if self.setup.contains(step) {

@@ -17,27 +17,12 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
 use nix::sys::socket::MsgFlags;
-use nsl_shared::boot::{Boot, Report, Strings};
+use nsl_shared::boot::{Boot, Credentials, Report, Setup, Strings};
 use nsl_shared::exit;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use tracing::{debug, debug_span};
-
-/// The capabilities of root inside, unless it is privileged: of what OCI runtimes give, all but making devices and
-/// writing to the audit log. Bit n for capability n (`capabilities(7)`).
-const CAPABILITIES: u64 = 1 << 0 // CHOWN
-    | 1 << 1 // DAC_OVERRIDE
-    | 1 << 3 // FOWNER
-    | 1 << 4 // FSETID
-    | 1 << 5 // KILL
-    | 1 << 6 // SETGID
-    | 1 << 7 // SETUID
-    | 1 << 8 // SETPCAP
-    | 1 << 10 // NET_BIND_SERVICE
-    | 1 << 13 // NET_RAW
-    | 1 << 18 // SYS_CHROOT
-    | 1 << 31; // SETFCAP
 
 /// How often a terminal that others read is looked at again, in milliseconds.
 const PAUSE: u8 = 100;
@@ -119,16 +104,33 @@ fn names(plan: &Plan) -> Result<Names> {
 fn boot_message(spec: &Spec, plan: &Plan, blocked: &Blocked) -> Result<OwnedFd> {
     let strings =
         |bytes| Strings::new(bytes).map_err(|malformed| Error::new("write the boot message", malformed.to_string()));
+    let security = spec.security();
+    let (masked, read_only) = (security.masked(), security.read_only());
+    let mut setup = plan.setup;
+    if security.no_new_privs {
+        setup = setup.with(Setup::NO_NEW_PRIVS);
+    }
+    if spec.credentials().is_some() {
+        setup = setup.with(Setup::CREDENTIALS);
+    }
     let boot = Boot {
-        setup: plan.setup,
+        setup,
         mask: blocked.mask(),
         grace_ms: spec.grace_ms(),
-        capabilities: if spec.privileged() { u64::MAX } else { CAPABILITIES },
-        hostname: Some(plan.hostname.as_bytes()),
+        stop_signal: 0,
+        capabilities: security.capabilities,
+        ambient: security.ambient,
+        credentials: spec.credentials().unwrap_or(Credentials { uid: 0, gid: 0 }),
+        kept: 0,
+        hostname: plan.hostname.as_bytes(),
         workdir: strings(spec.workdir().path.as_bytes_with_nul())?,
-        credentials: spec.credentials(),
         args: strings(spec.args())?,
         env: strings(spec.env())?,
+        masked: strings(&masked)?,
+        read_only: strings(&read_only)?,
+        groups: &[],
+        limits: &[],
+        filter: &[],
     };
     image::message(|file| {
         let mut file = std::io::BufWriter::new(file);

@@ -4,8 +4,10 @@
 use crate::cli::{NetworkKind, Run};
 use crate::error::{Error, Result};
 use crate::net::{self, Request, VethPlan};
+use crate::security::Security;
 use nix::errno::Errno;
 use nsl_shared::boot::Credentials;
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::io::IsTerminal;
@@ -59,15 +61,20 @@ pub struct Workdir {
 pub struct Caller {
     pub uid: u32,
     pub gid: u32,
+    /// It may make namespaces without one for users.
+    pub privileged: bool,
 }
 
 impl Caller {
     fn current() -> Self {
-        Self { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
+        let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let may = |sets: CapabilitySets| sets.effective.contains(CapabilitySet::SYS_ADMIN);
+        Self { uid, gid, privileged: uid == 0 && rustix::thread::capabilities(None).is_ok_and(may) }
     }
 
-    pub fn is_root(self) -> bool {
-        self.uid == 0
+    /// Has it root's privileges? Root in a container often has not.
+    pub fn is_privileged(self) -> bool {
+        self.privileged
     }
 }
 
@@ -81,7 +88,7 @@ pub struct Spec {
     credentials: Option<Credentials>,
     terminal: bool,
     grace_ms: u32,
-    privileged: bool,
+    security: Security,
     args: Vec<u8>,
     env: Vec<u8>,
     /// The command's first word, for messages.
@@ -119,7 +126,7 @@ impl Spec {
             credentials,
             terminal,
             grace_ms,
-            privileged: run.privileged,
+            security: Security::new(run, caller, credentials.map_or(caller.uid, |who| who.uid))?,
             env: environment(&run.env)?,
             name: run.command[0].clone(),
             args: strings(&run.command)?,
@@ -162,8 +169,8 @@ impl Spec {
         self.grace_ms
     }
 
-    pub fn privileged(&self) -> bool {
-        self.privileged
+    pub fn security(&self) -> &Security {
+        &self.security
     }
 
     /// The command and its arguments, each ended by a NUL.
@@ -203,7 +210,7 @@ fn root(run: &Run) -> Result<Root> {
 
 fn network(run: &Run, caller: Caller) -> Result<Network> {
     let kind = run.network.unwrap_or_else(|| {
-        if caller.is_root() {
+        if caller.is_privileged() {
             return NetworkKind::Veth;
         }
         warn!(
@@ -217,7 +224,7 @@ fn network(run: &Run, caller: Caller) -> Result<Network> {
     match kind {
         NetworkKind::None => Ok(Network::None),
         NetworkKind::Host => Ok(Network::Host),
-        NetworkKind::Veth if !caller.is_root() => {
+        NetworkKind::Veth if !caller.is_privileged() => {
             Err(Error::os("make a veth pair", Errno::EPERM).hint("that needs root; --network none or host do not"))
         }
         NetworkKind::Veth => {
@@ -277,7 +284,7 @@ fn user(text: &str, caller: Caller) -> Result<Credentials> {
     let (Some(uid), Some(gid)) = (uid, gid) else {
         return Err(Error::new(step(), "it is not UID or UID:GID, in numbers"));
     };
-    if !caller.is_root() && (uid, gid) != (caller.uid, caller.gid) {
+    if !caller.is_privileged() && (uid, gid) != (caller.uid, caller.gid) {
         return Err(Error::os(step(), Errno::EPERM).hint("without root only your own user exists inside"));
     }
     Ok(Credentials { uid, gid })
@@ -368,8 +375,8 @@ mod tests {
     use crate::cli::{Cli, Command};
     use clap::Parser;
 
-    const ROOT: Caller = Caller { uid: 0, gid: 0 };
-    const USER: Caller = Caller { uid: 1000, gid: 1000 };
+    const ROOT: Caller = Caller { uid: 0, gid: 0, privileged: true };
+    const USER: Caller = Caller { uid: 1000, gid: 1000, privileged: false };
 
     fn spec_of(words: &[&str], caller: Caller) -> Result<Spec> {
         let cli = Cli::parse_from(["nsl", "run"].iter().chain(words).chain(&["true"]));

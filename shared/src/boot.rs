@@ -17,9 +17,9 @@
 //!    │                                      │ ends what is left, reaps, exits with the same status
 //! ```
 //!
-//! The message itself is a sealed file: a header of sixteen little-endian words of 32 bits, then the hostname, the
-//! working directory, the arguments and the environment, whose lengths are in the header. There are no versions: the
-//! init is embedded in the launcher that speaks to it.
+//! The message itself is a sealed file: a header of little-endian words of 32 bits, then the parts that `Boot` lists
+//! behind its numbers, whose lengths end the header. There are no versions: the init is embedded in the launcher that
+//! speaks to it.
 
 use crate::signal::SignalSet;
 use core::ffi::CStr;
@@ -32,12 +32,21 @@ pub const STATUS_FD: i32 = 4;
 /// The option by which the init is told to read the boot message; nobody types it.
 pub const BOOT_OPTION: &CStr = c"--boot";
 
+/// The descriptor of a Landlock ruleset, where there is one.
+pub const LANDLOCK_FD: i32 = 5;
+/// From this one on lie the descriptors that the command gets as 3 and up.
+pub const KEPT_FD: i32 = 6;
+
 /// `nslboot` and a NUL, as words.
 const MAGIC: [u32; 2] = [u32::from_le_bytes(*b"nslb"), u32::from_le_bytes(*b"oot\0")];
-const WORDS: usize = 16;
-/// In the header's word of what is there: a hostname, credentials.
-const HAS_HOSTNAME: u32 = 1;
-const HAS_CREDENTIALS: u32 = 2;
+/// Words in front of the lengths, and parts.
+const WORDS: usize = 14;
+const PARTS: usize = 9;
+/// Bytes of the header.
+pub const HEADER: usize = (WORDS + PARTS) * 4;
+/// Bytes of an entry of `Boot::limits`, and of `Boot::filter`.
+pub const LIMIT: usize = 24;
+pub const INSTRUCTION: usize = 8;
 
 /// What the init does before it starts the command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -54,7 +63,14 @@ impl Setup {
     pub const TERMINAL: Self = Self(1 << 3);
     /// Where the working directory can't be entered, start in `/`.
     pub const ANY_WORKDIR: Self = Self(1 << 4);
-    const ALL: u32 = (1 << 5) - 1;
+    /// The command gains no privileges by an exec (`PR_SET_NO_NEW_PRIVS`).
+    pub const NO_NEW_PRIVS: Self = Self(1 << 5);
+    /// The ruleset on [`LANDLOCK_FD`] restricts the command.
+    pub const LANDLOCK: Self = Self(1 << 6);
+    /// Run the command as another user.
+    pub const CREDENTIALS: Self = Self(1 << 7);
+    /// Every bit that has a meaning.
+    pub const ALL: Self = Self((1 << 8) - 1);
 
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
@@ -74,50 +90,61 @@ pub struct Credentials {
     pub gid: u32,
 }
 
-/// The contents of a boot message, borrowed from its bytes.
+/// The contents of a boot message, borrowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Boot<'a> {
     pub setup: Setup,
     /// The signal mask that the command gets: the caller's.
     pub mask: SignalSet,
-    /// How long what is left may take to end after SIGTERM, in milliseconds.
+    /// How long what is left may take to end after `stop_signal`, in milliseconds.
     pub grace_ms: u32,
+    /// The number of the signal that asks what is left to end; 0 is SIGTERM.
+    pub stop_signal: u32,
     /// Capabilities that the command may have at most, bit n for capability n (`capabilities(7)`).
     pub capabilities: u64,
-    pub hostname: Option<&'a [u8]>,
+    /// Those of them that it has even as an ordinary user.
+    pub ambient: u64,
+    /// With [`Setup::CREDENTIALS`]: who the command runs as.
+    pub credentials: Credentials,
+    /// How many descriptors lie at [`KEPT_FD`].
+    pub kept: u32,
+    /// The hostname; empty, it stays as it is.
+    pub hostname: &'a [u8],
     /// The command's working directory, one string.
     pub workdir: Strings<'a>,
-    pub credentials: Option<Credentials>,
     /// The command's arguments, at least one.
     pub args: Strings<'a>,
     /// The command's environment, `NAME=value`.
     pub env: Strings<'a>,
+    /// Paths below /proc and /sys that are hidden.
+    pub masked: Strings<'a>,
+    /// Paths below /proc that become read-only.
+    pub read_only: Strings<'a>,
+    /// Supplementary groups, each a `u32` of this machine.
+    pub groups: &'a [u8],
+    /// Resource limits, each three `u64` of this machine: resource, soft limit, hard limit (`prlimit(2)`).
+    pub limits: &'a [u8],
+    /// A seccomp filter, each instruction a `struct sock_filter` (`seccomp(2)`); empty for none.
+    pub filter: &'a [u8],
 }
 
 /// Strings one behind the other, each ended by a NUL.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Strings<'a> {
-    count: usize,
     bytes: &'a [u8],
 }
 
 impl<'a> Strings<'a> {
+    /// None at all.
+    pub const NONE: Self = Self { bytes: &[] };
+
     /// The `NUL`-ended strings that `bytes` consists of.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        match bytes {
-            [] | [.., 0] => Ok(Self { count: bytes.split_inclusive(|byte| *byte == 0).count(), bytes }),
-            _ => Err(Malformed),
-        }
+        if Self::are_whole(bytes) { Ok(Self { bytes }) } else { Err(Malformed) }
     }
 
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
+    fn are_whole(bytes: &[u8]) -> bool {
+        bytes.last().is_none_or(|byte| *byte == 0)
     }
 
     #[must_use]
@@ -141,78 +168,188 @@ impl fmt::Display for Malformed {
     }
 }
 
-impl<'a> Boot<'a> {
+impl Boot<'_> {
     /// Hands the message's bytes to `sink`, piece by piece.
     pub fn encode<E>(&self, mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        let parts = [self.hostname.unwrap_or_default(), self.workdir.bytes, self.args.bytes, self.env.bytes];
-        let who = self.credentials.unwrap_or(Credentials { uid: 0, gid: 0 });
-        let has_hostname = if self.hostname.is_some() { HAS_HOSTNAME } else { 0 };
-        let has_credentials = if self.credentials.is_some() { HAS_CREDENTIALS } else { 0 };
-        let [hostname, workdir, args, env] = parts.map(|part| part.len() as u32);
+        let parts: [&[u8]; PARTS] = [
+            self.hostname,
+            self.workdir.bytes,
+            self.args.bytes,
+            self.env.bytes,
+            self.masked.bytes,
+            self.read_only.bytes,
+            self.groups,
+            self.limits,
+            self.filter,
+        ];
         let words: [u32; WORDS] = [
             MAGIC[0],
             MAGIC[1],
-            has_hostname | has_credentials,
-            self.setup.0,
             self.mask.0 as u32,
             (self.mask.0 >> 32) as u32,
             self.capabilities as u32,
             (self.capabilities >> 32) as u32,
+            self.ambient as u32,
+            (self.ambient >> 32) as u32,
+            self.setup.0,
             self.grace_ms,
-            who.uid,
-            who.gid,
-            0,
-            hostname,
-            workdir,
-            args,
-            env,
+            self.stop_signal,
+            self.credentials.uid,
+            self.credentials.gid,
+            self.kept,
         ];
-        for word in words {
+        for word in words.into_iter().chain(parts.map(|part| part.len() as u32)) {
             sink(&word.to_le_bytes())?;
         }
         parts.into_iter().try_for_each(sink)
     }
+}
 
-    /// Reads a message that fills `bytes` exactly.
+/// A boot message as it was received: what is asked for is read from its bytes, so that the init copies nothing.
+#[derive(Clone, Copy)]
+pub struct Message<'a> {
+    words: &'a [[u8; 4]; WORDS + PARTS],
+    parts: [&'a [u8]; PARTS],
+}
+
+impl<'a> Message<'a> {
+    /// The message that fills `bytes` exactly.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let (header, mut rest) = bytes.split_first_chunk::<{ WORDS * 4 }>().ok_or(Malformed)?;
-        let mut words = [0; WORDS];
-        for (word, bytes) in words.iter_mut().zip(header.as_chunks::<4>().0) {
-            *word = u32::from_le_bytes(*bytes);
+        let (header, mut rest) = bytes.split_at_checked(HEADER).ok_or(Malformed)?;
+        let words = header.as_chunks().0.first_chunk().ok_or(Malformed)?;
+        let mut message = Self { words, parts: [&[]; PARTS] };
+        for (part, length) in message.parts.iter_mut().zip(&words[WORDS..]) {
+            (*part, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(Malformed)?;
         }
-        let [m0, m1, has, setup, mask0, mask1, cap0, cap1, grace_ms, uid, gid, zero, lengths @ ..] = words;
-        if [m0, m1] != MAGIC {
-            return Err(Malformed);
+        let [_, strings @ .., groups, limits, filter] = message.parts;
+        let is_whole = message.word(0) == MAGIC[0]
+            && message.word(1) == MAGIC[1]
+            && message.setup().0 & !Setup::ALL.0 == 0
+            && rest.is_empty()
+            && strings.iter().all(|strings| Strings::are_whole(strings))
+            && !message.workdir().bytes.is_empty()
+            && !message.args().bytes.is_empty()
+            && groups.len().is_multiple_of(size_of::<u32>())
+            && limits.len().is_multiple_of(LIMIT)
+            && filter.len().is_multiple_of(INSTRUCTION);
+        if is_whole { Ok(message) } else { Err(Malformed) }
+    }
+
+    fn word(&self, index: usize) -> u32 {
+        u32::from_le_bytes(self.words[index])
+    }
+
+    fn wide(&self, index: usize) -> u64 {
+        u64::from(self.word(index + 1)) << 32 | u64::from(self.word(index))
+    }
+
+    #[must_use]
+    pub fn mask(&self) -> SignalSet {
+        SignalSet(self.wide(2))
+    }
+
+    #[must_use]
+    pub fn capabilities(&self) -> u64 {
+        self.wide(4)
+    }
+
+    #[must_use]
+    pub fn ambient(&self) -> u64 {
+        self.wide(6)
+    }
+
+    #[must_use]
+    pub fn setup(&self) -> Setup {
+        Setup(self.word(8))
+    }
+
+    #[must_use]
+    pub fn grace_ms(&self) -> u32 {
+        self.word(9)
+    }
+
+    #[must_use]
+    pub fn stop_signal(&self) -> u32 {
+        self.word(10)
+    }
+
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        Credentials { uid: self.word(11), gid: self.word(12) }
+    }
+
+    #[must_use]
+    pub fn kept(&self) -> u32 {
+        self.word(13)
+    }
+
+    #[must_use]
+    pub fn hostname(&self) -> &'a [u8] {
+        self.parts[0]
+    }
+
+    #[must_use]
+    pub fn workdir(&self) -> Strings<'a> {
+        Strings { bytes: self.parts[1] }
+    }
+
+    #[must_use]
+    pub fn args(&self) -> Strings<'a> {
+        Strings { bytes: self.parts[2] }
+    }
+
+    #[must_use]
+    pub fn env(&self) -> Strings<'a> {
+        Strings { bytes: self.parts[3] }
+    }
+
+    #[must_use]
+    pub fn masked(&self) -> Strings<'a> {
+        Strings { bytes: self.parts[4] }
+    }
+
+    #[must_use]
+    pub fn read_only(&self) -> Strings<'a> {
+        Strings { bytes: self.parts[5] }
+    }
+
+    #[must_use]
+    pub fn groups(&self) -> &'a [u8] {
+        self.parts[6]
+    }
+
+    #[must_use]
+    pub fn limits(&self) -> &'a [[u8; LIMIT]] {
+        self.parts[7].as_chunks().0
+    }
+
+    #[must_use]
+    pub fn filter(&self) -> &'a [u8] {
+        self.parts[8]
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn contents(&self) -> Boot<'a> {
+        Boot {
+            setup: self.setup(),
+            mask: self.mask(),
+            grace_ms: self.grace_ms(),
+            stop_signal: self.stop_signal(),
+            capabilities: self.capabilities(),
+            ambient: self.ambient(),
+            credentials: self.credentials(),
+            kept: self.kept(),
+            hostname: self.hostname(),
+            workdir: self.workdir(),
+            args: self.args(),
+            env: self.env(),
+            masked: self.masked(),
+            read_only: self.read_only(),
+            groups: self.groups(),
+            limits: self.limits().as_flattened(),
+            filter: self.filter(),
         }
-        if has & !(HAS_HOSTNAME | HAS_CREDENTIALS) != 0 || setup & !Setup::ALL != 0 || zero != 0 {
-            return Err(Malformed);
-        }
-        let mut parts = [&[][..]; 4];
-        for (part, length) in parts.iter_mut().zip(lengths) {
-            (*part, rest) = rest.split_at_checked(length as usize).ok_or(Malformed)?;
-        }
-        let [hostname, workdir, args, env] = parts;
-        let (workdir, args, env) = (Strings::new(workdir)?, Strings::new(args)?, Strings::new(env)?);
-        // What is not there has no contents.
-        let is_whole = rest.is_empty()
-            && workdir.len() == 1
-            && !args.is_empty()
-            && (has & HAS_HOSTNAME != 0 || hostname.is_empty())
-            && (has & HAS_CREDENTIALS != 0 || [uid, gid] == [0, 0]);
-        if !is_whole {
-            return Err(Malformed);
-        }
-        Ok(Self {
-            setup: Setup(setup),
-            mask: SignalSet(u64::from(mask1) << 32 | u64::from(mask0)),
-            grace_ms,
-            capabilities: u64::from(cap1) << 32 | u64::from(cap0),
-            hostname: (has & HAS_HOSTNAME != 0).then_some(hostname),
-            workdir,
-            credentials: (has & HAS_CREDENTIALS != 0).then_some(Credentials { uid, gid }),
-            args,
-            env,
-        })
     }
 }
 
@@ -232,12 +369,16 @@ pub enum InitStep {
     EnterWorkdir,
     Fork,
     Execute,
+    ProtectProc,
+    SetLimits,
+    KeepDescriptors,
+    Restrict,
     /// The command is there, but not what its first line or ELF header names.
     ExecuteInterpreter,
 }
 
 impl InitStep {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 16] = [
         Self::ReadBootMessage,
         Self::MountProc,
         Self::RaiseLoopback,
@@ -249,6 +390,10 @@ impl InitStep {
         Self::EnterWorkdir,
         Self::Fork,
         Self::Execute,
+        Self::ProtectProc,
+        Self::SetLimits,
+        Self::KeepDescriptors,
+        Self::Restrict,
         Self::ExecuteInterpreter,
     ];
 
@@ -271,6 +416,10 @@ impl fmt::Display for InitStep {
             Self::EnterWorkdir => "change the working directory",
             Self::Fork => "start a process for the command",
             Self::Execute => "execute the command",
+            Self::ProtectProc => "hide and protect parts of /proc and /sys",
+            Self::SetLimits => "set the resource limits",
+            Self::KeepDescriptors => "hand on the descriptors",
+            Self::Restrict => "load the seccomp filter and the Landlock rules",
             Self::ExecuteInterpreter => "execute the interpreter of the command",
         })
     }

@@ -1,6 +1,6 @@
 //! Properties of the boot message: what is encoded is decoded, and no bytes make the decoder panic.
 
-use nsl_shared::boot::{Boot, Credentials, InitStep, Report, Setup, Strings};
+use nsl_shared::boot::{Boot, Credentials, INSTRUCTION, InitStep, LIMIT, Message, Report, Setup, Strings};
 use nsl_shared::signal::SignalSet;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -11,13 +11,17 @@ use std::ffi::CString;
 struct Parts {
     setup: u32,
     mask: u64,
-    grace_ms: u32,
-    capabilities: u64,
-    hostname: Option<Vec<u8>>,
+    numbers: (u32, u32, u32),
+    capabilities: (u64, u64),
+    hostname: Vec<u8>,
     workdir: CString,
-    credentials: Option<(u32, u32)>,
+    credentials: (u32, u32),
     args: Vec<CString>,
     env: Vec<CString>,
+    paths: (Vec<CString>, Vec<CString>),
+    groups: Vec<[u8; 4]>,
+    limits: Vec<[u8; LIMIT]>,
+    filter: Vec<[u8; INSTRUCTION]>,
 }
 
 fn string() -> impl Strategy<Value = CString> {
@@ -26,17 +30,19 @@ fn string() -> impl Strategy<Value = CString> {
 
 prop_compose! {
     fn parts()(
-        setup in 0_u32..32,
+        setup in 0..=Setup::ALL.0,
         mask: u64,
-        grace_ms: u32,
-        capabilities: u64,
-        hostname in proptest::option::of(vec(any::<u8>(), 0..64)),
+        numbers: (u32, u32, u32),
+        capabilities: (u64, u64),
+        hostname in vec(any::<u8>(), 0..64),
         workdir in string(),
-        credentials in proptest::option::of(any::<(u32, u32)>()),
-        args in vec(string(), 1..20),
-        env in vec(string(), 0..20),
+        credentials: (u32, u32),
+        (args, env, paths) in (vec(string(), 1..20), vec(string(), 0..20), (vec(string(), 0..5), vec(string(), 0..5))),
+        groups in vec(any::<[u8; 4]>(), 0..5),
+        limits in vec(any::<[u8; LIMIT]>(), 0..4),
+        filter in vec(any::<[u8; INSTRUCTION]>(), 0..40),
     ) -> Parts {
-        Parts { setup, mask, grace_ms, capabilities, hostname, workdir, credentials, args, env }
+        Parts { setup, mask, numbers, capabilities, hostname, workdir, credentials, args, env, paths, groups, limits, filter }
     }
 }
 
@@ -56,17 +62,28 @@ fn encoded(boot: &Boot<'_>) -> Vec<u8> {
 
 /// Calls `check` with the message that the parts make.
 fn with_boot<T>(parts: &Parts, check: impl FnOnce(Boot<'_>) -> T) -> T {
-    let (args, env) = (joined(&parts.args), joined(&parts.env));
+    let lists = [&parts.args, &parts.env, &parts.paths.0, &parts.paths.1].map(|list| joined(list));
+    let [args, env, masked, read_only] =
+        lists.each_ref().map(|list| Strings::new(list).expect("each string ends with a NUL"));
+    let (grace_ms, stop_signal, kept) = parts.numbers;
     check(Boot {
         setup: Setup(parts.setup),
         mask: SignalSet(parts.mask),
-        grace_ms: parts.grace_ms,
-        capabilities: parts.capabilities,
-        hostname: parts.hostname.as_deref(),
+        grace_ms,
+        stop_signal,
+        capabilities: parts.capabilities.0,
+        ambient: parts.capabilities.1,
+        credentials: Credentials { uid: parts.credentials.0, gid: parts.credentials.1 },
+        kept,
+        hostname: &parts.hostname,
         workdir: Strings::new(parts.workdir.as_bytes_with_nul()).expect("a string ends with a NUL"),
-        credentials: parts.credentials.map(|(uid, gid)| Credentials { uid, gid }),
-        args: Strings::new(&args).expect("each string ends with a NUL"),
-        env: Strings::new(&env).expect("each string ends with a NUL"),
+        args,
+        env,
+        masked,
+        read_only,
+        groups: parts.groups.as_flattened(),
+        limits: parts.limits.as_flattened(),
+        filter: parts.filter.as_flattened(),
     })
 }
 
@@ -77,17 +94,17 @@ proptest! {
     fn what_is_encoded_is_decoded(parts in parts()) {
         with_boot(&parts, |boot| {
             let bytes = encoded(&boot);
-            let read = Boot::decode(&bytes).expect("a message of our own");
+            let read = Message::decode(&bytes).map(|message| message.contents()).expect("a message of our own");
             prop_assert_eq!(read, boot);
             prop_assert!(read.args.iter().eq(parts.args.iter().map(CString::as_bytes_with_nul)));
-            prop_assert_eq!(read.env.len(), parts.env.len());
+            prop_assert_eq!(read.env.iter().count(), parts.env.len());
             Ok(())
         })?;
     }
 
     #[test]
     fn no_bytes_make_the_decoder_panic(bytes in vec(any::<u8>(), 0..400)) {
-        let _ = Boot::decode(&bytes);
+        let _ = Message::decode(&bytes);
         let _ = Report::decode(&bytes);
     }
 
@@ -96,16 +113,16 @@ proptest! {
         let mut bytes = with_boot(&parts, |boot| encoded(&boot));
         let at = at.index(bytes.len());
         bytes[at] = value;
-        if let Ok(boot) = Boot::decode(&bytes) {
-            prop_assert!(boot.args.iter().count() == boot.args.len() && !boot.args.is_empty());
-            prop_assert_eq!(encoded(&boot).len(), bytes.len());
+        if let Ok(message) = Message::decode(&bytes) {
+            prop_assert!(message.args().iter().count() > 0);
+            prop_assert_eq!(encoded(&message.contents()), bytes);
         }
     }
 
     #[test]
     fn a_message_cut_off_is_refused(parts in parts(), at: prop::sample::Index) {
         let bytes = with_boot(&parts, |boot| encoded(&boot));
-        prop_assert!(Boot::decode(&bytes[..at.index(bytes.len())]).is_err());
+        prop_assert!(Message::decode(&bytes[..at.index(bytes.len())]).is_err());
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What holds of the boot message for any bytes: the decoder refuses them or has read all of them, and what is
 //! encoded is decoded.
 
-use nsl_shared::boot::{Boot, Credentials, Setup, Strings};
+use nsl_shared::boot::{Boot, Credentials, HEADER, INSTRUCTION, LIMIT, Message, Setup, Strings};
 use nsl_shared::signal::SignalSet;
 use std::ffi::CString;
 
-const HEADER: usize = 64;
+/// The word of the header for what is asked for, and those of lengths.
+const SETUP: usize = 8;
+const LENGTHS: std::ops::Range<usize> = 14..23;
 
 /// The bytes as they are, as a message whose header fits, and as the contents of one.
 pub fn check(bytes: &[u8]) {
@@ -25,24 +27,26 @@ fn with_fitting_header(bytes: &[u8]) -> Vec<u8> {
     let set =
         |message: &mut [u8], index: usize, word: u32| message[index * 4..][..4].copy_from_slice(&word.to_le_bytes());
     message[..8].copy_from_slice(b"nslboot\0");
-    for (index, known) in [(2, 3), (3, 31), (11, 0)] {
-        let fitting = word(&message, index) & known;
-        set(&mut message, index, fitting);
-    }
-    for index in 12..15 {
-        let length = word(&message, index) as usize % (left + 1);
+    let known = word(&message, SETUP) & Setup::ALL.0;
+    set(&mut message, SETUP, known);
+    for index in LENGTHS {
+        let mut length = word(&message, index) as usize % (left + 1);
+        // Groups, limits and instructions have a size; what is left over is the environment's.
+        length -= length % [1, 1, 1, 1, 1, 1, 4, LIMIT, INSTRUCTION][index - LENGTHS.start];
         set(&mut message, index, length as u32);
         left -= length;
     }
-    set(&mut message, 15, left as u32);
+    let env = word(&message, LENGTHS.start + 3) as usize + left;
+    set(&mut message, LENGTHS.start + 3, env as u32);
     message
 }
 
 fn decoded_is_encoded_again(bytes: &[u8]) {
-    let Ok(boot) = Boot::decode(bytes) else { return };
-    assert!(!boot.args.is_empty(), "there is no command");
-    for strings in [boot.args, boot.env] {
-        assert_eq!(strings.iter().count(), strings.len());
+    let Ok(message) = Message::decode(bytes) else { return };
+    let boot = message.contents();
+    assert!(boot.args.iter().count() > 0, "there is no command");
+    assert!(boot.workdir.iter().count() > 0, "there is no working directory");
+    for strings in [boot.args, boot.env, boot.masked, boot.read_only] {
         assert_eq!(strings.iter().flatten().count(), strings.as_bytes().len());
     }
     assert_eq!(encoded(&boot), bytes, "one message can be written in two ways");
@@ -55,28 +59,38 @@ fn encoded_is_decoded(bytes: &[u8]) {
         rest = behind;
         taken.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
     };
-    let (setup, mask, grace, capabilities) = (number(1) & 31, number(8), number(4), number(8));
-    let (flags, uid, gid) = (number(1), number(4), number(4));
-    // What is left, a line each: the arguments, the environment, the working directory, the host name.
-    let lines: Vec<Vec<u8>> = rest.splitn(4, |byte| *byte == b'\n').map(|line| [line, b"\0"].concat()).collect();
+    let (setup, mask, grace, capabilities) = (number(1), number(8), number(4), number(8));
+    let (uid, gid) = (number(4), number(4));
+    // What is left, a line each: the arguments, the environment, the working directory, the host name, two lists of
+    // paths, numbers.
+    let lines: Vec<Vec<u8>> = rest.splitn(7, |byte| *byte == b'\n').map(|line| [line, b"\0"].concat()).collect();
     let list = |index: usize| lines.get(index).map_or(&b"\0"[..], Vec::as_slice);
     let workdir: Vec<u8> = list(2).iter().copied().filter(|byte| *byte != 0).collect();
     let workdir = CString::new(workdir).expect("its NULs were taken out");
+    let numbers = list(6);
     let boot = Boot {
-        setup: Setup(setup as u32),
+        setup: Setup(setup as u32 & Setup::ALL.0),
         mask: SignalSet(mask),
         grace_ms: grace as u32,
+        stop_signal: uid as u32,
         capabilities,
-        hostname: (flags & 1 != 0).then(|| list(3)),
+        ambient: capabilities ^ mask,
+        kept: gid as u32,
+        hostname: list(3),
         workdir: Strings::new(workdir.as_bytes_with_nul()).expect("it ends with a NUL"),
-        credentials: (flags & 2 != 0).then_some(Credentials { uid: uid as u32, gid: gid as u32 }),
+        credentials: Credentials { uid: uid as u32, gid: gid as u32 },
         args: Strings::new(list(0)).expect("it ends with a NUL"),
         env: Strings::new(list(1)).expect("it ends with a NUL"),
+        masked: Strings::new(list(4)).expect("it ends with a NUL"),
+        read_only: Strings::new(list(5)).expect("it ends with a NUL"),
+        groups: &numbers[..numbers.len() / 4 * 4],
+        limits: &numbers[..numbers.len() / LIMIT * LIMIT],
+        filter: &numbers[..numbers.len() / INSTRUCTION * INSTRUCTION],
     };
     let message = encoded(&boot);
-    assert_eq!(Boot::decode(&message), Ok(boot));
+    assert_eq!(Message::decode(&message).map(|message| message.contents()), Ok(boot));
     let short = (mask as usize) % message.len();
-    assert!(Boot::decode(&message[..short]).is_err(), "cut off at {short} it was read");
+    assert!(Message::decode(&message[..short]).is_err(), "cut off at {short} it was read");
 }
 
 fn encoded(boot: &Boot<'_>) -> Vec<u8> {

@@ -1,0 +1,245 @@
+//! What the command may do: capabilities, privileges behind an exec, what of /proc and /sys it sees. Made from the
+//! command line; the init carries it out.
+
+use crate::cli::Run;
+use crate::error::{Error, Result};
+use crate::spec::Caller;
+
+/// The capabilities of root inside, unless others are asked for: of what OCI runtimes give, all but making devices and
+/// writing to the audit log.
+const DEFAULT: u64 = bits(&[
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+    "NET_RAW",
+    "SYS_CHROOT",
+    "SETFCAP",
+]);
+
+/// Every name without its prefix, in the order of their numbers from 0 on (`capabilities(7)`).
+const NAMES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// Every capability that has a name here.
+const ALL: u64 = (1 << NAMES.len()) - 1;
+
+/// What is hidden of /proc and /sys: it tells of the whole machine, or reaches its hardware. Those of OCI runtimes.
+const MASKED: [&str; 13] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/selinux",
+];
+
+/// What root can change of the whole machine in /proc, without any capability.
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// What the command may do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Security {
+    /// What it may have at most, bit n for capability n; all bits set leave it what the init has.
+    pub capabilities: u64,
+    /// Those of them that an ordinary user has as well.
+    pub ambient: u64,
+    pub no_new_privs: bool,
+    /// It may make namespaces.
+    pub nested: bool,
+    /// Parts of /proc and /sys are hidden or read-only.
+    pub guarded: bool,
+}
+
+impl Security {
+    /// `uid` is the user that the command runs as, seen inside.
+    pub fn new(run: &Run, caller: Caller, uid: u32) -> Result<Self> {
+        let added = set(&run.cap_add, "--cap-add")?;
+        let dropped = set(&run.cap_drop, "--cap-drop")?;
+        let base = match (run.privileged, caller.is_privileged()) {
+            (true, _) => ALL,
+            // In a user namespace nobody has capabilities but who asks for them.
+            (false, false) => 0,
+            (false, true) => DEFAULT,
+        };
+        // What is added one by one counts more than a whole that is dropped, and the other way round.
+        let capabilities = if dropped == ALL { added } else { (base | added) & !dropped };
+        let untouched = run.privileged && added | dropped == 0;
+        Ok(Self {
+            capabilities: if untouched { u64::MAX } else { capabilities },
+            ambient: match (uid == 0 || untouched, run.privileged) {
+                (true, _) => 0,
+                (false, true) => capabilities,
+                (false, false) => added & capabilities,
+            },
+            no_new_privs: run.no_new_privs.unwrap_or(!run.privileged),
+            nested: run.nested || run.privileged,
+            guarded: !run.nested && !run.privileged,
+        })
+    }
+
+    /// Paths to hide, each ended by a NUL.
+    pub fn masked(&self) -> Vec<u8> {
+        if self.guarded { ended(&MASKED) } else { Vec::new() }
+    }
+
+    /// Paths to make read-only, each ended by a NUL.
+    pub fn read_only(&self) -> Vec<u8> {
+        if self.guarded { ended(&READ_ONLY) } else { Vec::new() }
+    }
+}
+
+fn ended(paths: &[&str]) -> Vec<u8> {
+    paths.iter().flat_map(|path| [path.as_bytes(), b"\0"].concat()).collect()
+}
+
+/// The capabilities with these names, in any case, with or without CAP_.
+fn set(names: &[String], option: &str) -> Result<u64> {
+    names.iter().try_fold(0, |set, name| {
+        let upper = name.to_ascii_uppercase();
+        let short = upper.strip_prefix("CAP_").unwrap_or(&upper);
+        match (short, NAMES.iter().position(|known| *known == short)) {
+            ("ALL", _) => Ok(ALL),
+            (_, Some(number)) => Ok(set | 1 << number),
+            _ => {
+                let cause = format!("there is no capability '{name}'");
+                Err(Error::new(format!("use {option}"), cause).hint("such as NET_ADMIN; capabilities(7) lists them"))
+            }
+        }
+    })
+}
+
+/// The set of the capabilities `names`.
+const fn bits(names: &[&str]) -> u64 {
+    let mut set = 0;
+    let mut index = 0;
+    while index < names.len() {
+        let mut number = 0;
+        // A name that is none fails the build: its number is past the end.
+        while !same(NAMES[number], names[index]) {
+            number += 1;
+        }
+        set |= 1 << number;
+        index += 1;
+    }
+    set
+}
+
+const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut index = 0;
+    while index < a.len() {
+        if a[index] != b[index] {
+            return false;
+        }
+        index += 1;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+
+    const ROOT: Caller = Caller { uid: 0, gid: 0, privileged: true };
+    const USER: Caller = Caller { uid: 1000, gid: 1000, privileged: false };
+
+    fn security(words: &[&str], caller: Caller) -> Security {
+        let cli = Cli::parse_from(["nsl", "run"].iter().chain(words).chain(&["true"]));
+        let Command::Run(run) = cli.command else { panic!("no run") };
+        Security::new(&run, caller, caller.uid).expect("valid options")
+    }
+
+    #[test]
+    fn defaults_are_few_and_privileged_is_all() {
+        let default = security(&[], ROOT);
+        assert_eq!(default.capabilities, 0x8004_25fb);
+        assert!(default.no_new_privs && default.guarded && !default.nested);
+        let privileged = security(&["--privileged"], ROOT);
+        assert_eq!(privileged.capabilities, u64::MAX);
+        assert!(!privileged.no_new_privs && !privileged.guarded && privileged.nested);
+    }
+
+    #[test]
+    fn each_defence_can_be_chosen_alone() {
+        assert!(security(&["--privileged", "--no-new-privs"], ROOT).no_new_privs);
+        assert!(!security(&["--no-new-privs=false"], ROOT).no_new_privs);
+        assert!(!security(&["--nested"], ROOT).guarded);
+        assert_eq!(security(&["--cap-drop", "all", "--cap-add", "CAP_KILL"], ROOT).capabilities, 1 << 5);
+        assert_eq!(security(&["--privileged", "--cap-drop", "sys_admin"], ROOT).capabilities, ALL & !(1 << 21));
+        assert_eq!(security(&["--cap-add", "net_admin"], ROOT).capabilities, DEFAULT | 1 << 12);
+    }
+
+    #[test]
+    fn an_ordinary_user_has_none_but_those_asked_for() {
+        assert_eq!(security(&[], USER).capabilities, 0);
+        let asked = security(&["--cap-add", "NET_ADMIN"], USER);
+        assert_eq!((asked.capabilities, asked.ambient), (1 << 12, 1 << 12));
+        assert_eq!(security(&["--cap-add", "NET_ADMIN"], ROOT).ambient, 0);
+    }
+
+    #[test]
+    fn what_is_no_capability_is_refused() {
+        let cli = Cli::parse_from(["nsl", "run", "--cap-add", "FLY", "true"]);
+        let Command::Run(run) = cli.command else { panic!("no run") };
+        assert!(Security::new(&run, ROOT, 0).err().is_some_and(|error| error.to_string().contains("'FLY'")));
+    }
+}
