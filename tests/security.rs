@@ -73,3 +73,29 @@ fn no_exec_gives_privileges() {
     host.nsl(sandbox(&[], &script(""))).run().assert_prints(&USER.to_string());
     host.nsl(sandbox(&["--no-new-privs=false"], &script(""))).run().assert_prints("0");
 }
+
+#[test]
+fn landlock_leaves_the_paths_that_it_names() {
+    let host = crate::host!();
+    let script = "exec 2>/dev/null; cat /etc/passwd; ls /; echo x > /usr/x; echo x > /tmp/x && cat /tmp/x
+        echo y > /dev/null && cat /proc/self/comm; ln /tmp/x /tmp/y && echo linked; mv /tmp/x /usr/x; echo done";
+    let rules = ["--landlock", "ro=/usr,ro=/proc", "--landlock", "rw=/tmp"];
+    let expected = "x\ncat\nlinked\ndone";
+    host.nsl(sandbox(&rules, script)).run().assert_prints(expected);
+    host.nsl(sandbox(&rules, script)).as_user().run().assert_prints(expected);
+    let privileged = [&rules[..], &["--privileged"]].concat();
+    host.nsl(sandbox(&privileged, script)).run().assert_prints(expected);
+    // Without the rules all of it can be done.
+    let open = host.nsl(sandbox(&[], script)).run();
+    assert!(open.stdout().contains("root:") && open.stdout().lines().count() > 20, "{open}");
+}
+
+#[test]
+fn landlock_rules_that_cannot_be_are_refused() {
+    let host = crate::host!();
+    let run = |rules: &'static str| host.nsl(sandbox(&["--landlock", rules], "true")).run();
+    run("ro=usr").assert_refused(125, &["the Landlock rule 'ro=usr'", "not absolute"]);
+    run("/usr").assert_refused(125, &["ro=PATH"]);
+    run("ro=/no/where").assert_refused(125, &["ro=/no/where: No such file", "inside the sandbox"]);
+    run("rw=/tmp").assert_refused(126, &["execute sh: Permission denied", "ro=/usr"]);
+}

@@ -96,6 +96,11 @@ pub struct Run {
         help_heading = "Security")]
     pub no_new_privs: Option<bool>,
 
+    /// Let the command reach these paths only, to read and execute or to write as well; /dev is always there
+    /// [repeatable]
+    #[arg(long, value_name = "ro=PATH,rw=PATH,…", help_heading = "Security")]
+    pub landlock: Vec<String>,
+
     /// Let the command make namespaces and sandboxes of its own
     #[arg(long, help_heading = "Security")]
     pub nested: bool,

@@ -96,6 +96,7 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
         (Step::Volume(_), Errno::ENOTDIR | Errno::EISDIR) => {
             error.hint("one of source and target is a file, the other a directory")
         }
+        (Step::Landlock(_), Errno::ENOENT) => error.hint("each of these paths must exist inside the sandbox"),
         (_, Errno::EMFILE) => error.hint(FILES),
         (_, Errno::ENOSPC) => {
             error.hint("a limit is reached: see the sysctls fs.mount-max and user.max_mnt_namespaces")
@@ -113,6 +114,9 @@ pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
             let error = Error::os(format!("execute {name}"), errno).code(exit::of_exec_error(errno as i32));
             match errno {
                 Errno::ENOENT => error.hint("it is looked for inside the sandbox, in PATH"),
+                Errno::EACCES if !spec.security().landlock.is_empty() => {
+                    error.hint("--landlock must let it reach the command and its libraries: ro=/usr for most")
+                }
                 Errno::E2BIG => {
                     error.hint("the arguments and the environment together are longer than the kernel takes")
                 }

@@ -2,6 +2,7 @@
 //! `Display` of a step is its one phrase, for `--dry-run`, spans and errors ("cannot …") alike.
 
 use crate::net::VethPlan;
+use crate::security::landlock::Rule;
 use crate::spec::{Network, Root, Spec, Volume};
 use nsl_shared::boot::{InitStep, Setup};
 use std::ffi::OsString;
@@ -49,6 +50,10 @@ pub enum Step {
         bound: bool,
     },
     Volume(Volume),
+    /// /proc before the init mounts it: rules are made of what is seen.
+    Proc,
+    /// The paths that the command may reach.
+    Landlock(Vec<Rule>),
     /// A pty of the new /dev/pts: its master for the launcher, its slave for the command.
     Terminal,
     /// Make the new root the root; the old one lies on top until the init detaches it.
@@ -91,6 +96,11 @@ impl fmt::Display for Step {
             Self::Volume(Volume { source, target, read_only }) => {
                 let mode = if *read_only { ", read-only" } else { "" };
                 write!(f, "bind {} on {}{mode}", source.display(), target.display())
+            }
+            Self::Proc => write!(f, "{}", InitStep::MountProc),
+            Self::Landlock(rules) => {
+                f.write_str("make Landlock rules:")?;
+                rules.iter().try_for_each(|rule| write!(f, " {rule}"))
             }
             Self::Terminal => f.write_str("open a pty in /dev/pts"),
             Self::PivotRoot => f.write_str("pivot to the new root"),
@@ -165,9 +175,15 @@ impl Plan {
         if spec.terminal() {
             child.push(Step::Terminal);
         }
+        let mut setup = Setup::OLD_ROOT;
+        let landlock = &spec.security().landlock;
+        if landlock.is_empty() {
+            setup = setup.with(Setup::PROC);
+        } else {
+            setup = setup.with(Setup::LANDLOCK);
+            child.extend([Step::Proc, Step::Landlock(landlock.clone())]);
+        }
         child.extend([Step::PivotRoot, Step::Execute]);
-
-        let mut setup = Setup::PROC.with(Setup::OLD_ROOT);
         if spec.network() != Network::Host {
             setup = setup.with(Setup::LOOPBACK);
         }
@@ -230,7 +246,9 @@ impl fmt::Display for Plan {
         writeln!(f, "inside, before the init:")?;
         self.child.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
         writeln!(f, "inside, by the init:")?;
-        writeln!(f, "  {}", InitStep::MountProc)?;
+        if self.setup.contains(Setup::PROC) {
+            writeln!(f, "  {}", InitStep::MountProc)?;
+        }
         writeln!(f, "  {}", InitStep::DetachOldRoot)?;
         if self.guarded {
             writeln!(f, "  {}", InitStep::ProtectProc)?;

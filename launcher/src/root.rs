@@ -4,6 +4,7 @@
 //! descriptors, with resolution confined to it: no link in a hostile root leads out.
 
 use crate::plan::{NamesIn, Step};
+use crate::security::landlock;
 use crate::spec::Volume;
 use crate::sys;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
@@ -46,6 +47,8 @@ pub struct Assembly<'a> {
     volumes: VecDeque<Result<OwnedFd>>,
     scratch: Option<OwnedFd>,
     root: Option<OwnedFd>,
+    /// For the init: what the command may reach.
+    pub landlock: Option<OwnedFd>,
 }
 
 const NOSUID_NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
@@ -70,7 +73,7 @@ const TTY_GROUP: &str = "5";
 
 impl<'a> Assembly<'a> {
     pub fn new(steps: &'a [Step], names: &'a Names, user_namespace: bool) -> Self {
-        Self { steps, names, user_namespace, volumes: VecDeque::new(), scratch: None, root: None }
+        Self { steps, names, user_namespace, volumes: VecDeque::new(), scratch: None, root: None, landlock: None }
     }
 
     /// Takes hold of the sources of the volumes, once what is mounted in them can't reach the host any more.
@@ -109,6 +112,14 @@ impl<'a> Assembly<'a> {
             Step::Volume(Volume { target, read_only, .. }) => {
                 let tree = self.volumes.pop_front().ok_or(Errno::NOENT)??;
                 self.bind_tree(&tree, target.strip_prefix("/").unwrap_or(target), *read_only)?;
+            }
+            Step::Proc => {
+                let target = self.mount_point("proc")?;
+                move_onto(&new_mount("proc", &[], NOSUID_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC)?, &target)?;
+            }
+            Step::Landlock(rules) => {
+                let open = |path: &Path| self.open(path, OFlags::PATH, Mode::empty());
+                self.landlock = Some(landlock::ruleset(rules, open)?);
             }
             Step::Terminal => return self.open_pty().map(Some),
             Step::PivotRoot => {

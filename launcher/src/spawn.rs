@@ -76,7 +76,8 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
             Step::Netlink => hand_over_netlink(status.as_fd()),
             Step::Execute => {
                 rustix::process::umask(umask);
-                Err(execute(plan, luggage, status.as_fd(), slave.as_ref()))
+                let made = Made { slave: slave.as_ref(), landlock: assembly.landlock.as_ref() };
+                Err(execute(plan, luggage, status.as_fd(), &made))
             }
             _ => assembly.carry_out(step).and_then(|pty| match pty {
                 None => Ok(()),
@@ -108,9 +109,17 @@ fn hand_over_netlink(status: BorrowedFd<'_>) -> rustix::io::Result<()> {
     send(status, Report::Netlink, socket.as_fd())
 }
 
+/// What came of the steps, for the init.
+struct Made<'a> {
+    /// The command's side of the pty.
+    slave: Option<&'a OwnedFd>,
+    /// A Landlock ruleset.
+    landlock: Option<&'a OwnedFd>,
+}
+
 /// Puts the descriptors in their places and becomes nsl-init; comes back only with an error.
-fn execute(plan: &Plan, luggage: &Luggage<'_>, status: BorrowedFd<'_>, slave: Option<&OwnedFd>) -> Errno {
-    match place_descriptors(luggage, status, slave) {
+fn execute(plan: &Plan, luggage: &Luggage<'_>, status: BorrowedFd<'_>, made: &Made<'_>) -> Errno {
+    match place_descriptors(luggage, status, made) {
         Err(errno) => errno,
         Ok(init) => {
             if plan.user_namespace
@@ -124,17 +133,16 @@ fn execute(plan: &Plan, luggage: &Luggage<'_>, status: BorrowedFd<'_>, slave: Op
 }
 
 /// Leaves open behind the exec: the standard streams, the boot message, the status socket.
-fn place_descriptors(
-    luggage: &Luggage<'_>,
-    status: BorrowedFd<'_>,
-    slave: Option<&OwnedFd>,
-) -> rustix::io::Result<OwnedFd> {
+fn place_descriptors(luggage: &Luggage<'_>, status: BorrowedFd<'_>, made: &Made<'_>) -> rustix::io::Result<OwnedFd> {
     // First out of the way of the places: one of these may have the number of another's place.
-    const CLEAR: i32 = boot::STATUS_FD + 1;
+    const CLEAR: i32 = boot::KEPT_FD;
     let [init, boot, status] = [luggage.init.as_fd(), luggage.boot.as_fd(), status]
         .map(|descriptor| rustix::io::fcntl_dupfd_cloexec(descriptor, CLEAR));
     let (init, boot, status) = (init?, boot?, status?);
-    let slave = slave.map(|slave| rustix::io::fcntl_dupfd_cloexec(slave, CLEAR)).transpose()?;
+    let clear = |descriptor: Option<&OwnedFd>| {
+        descriptor.map(|descriptor| rustix::io::fcntl_dupfd_cloexec(descriptor, CLEAR)).transpose()
+    };
+    let (slave, landlock) = (clear(made.slave)?, clear(made.landlock)?);
     let mut pipes = Vec::new();
     for (number, stream) in luggage.streams.iter().enumerate() {
         if let Stream::Pipe(end) = stream {
@@ -152,6 +160,9 @@ fn place_descriptors(
     sys::close_on_exec_from(boot::BOOT_FD as u32)?;
     sys::place(boot.as_fd(), boot::BOOT_FD)?;
     sys::place(status.as_fd(), boot::STATUS_FD)?;
+    if let Some(landlock) = landlock {
+        sys::place(landlock.as_fd(), boot::LANDLOCK_FD)?;
+    }
     Ok(init)
 }
 

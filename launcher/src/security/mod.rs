@@ -1,6 +1,8 @@
 //! What the command may do: capabilities, privileges behind an exec, what of /proc and /sys it sees. Made from the
 //! command line; the init carries it out.
 
+pub mod landlock;
+
 use crate::cli::Run;
 use crate::error::{Error, Result};
 use crate::spec::Caller;
@@ -102,6 +104,8 @@ pub struct Security {
     pub nested: bool,
     /// Parts of /proc and /sys are hidden or read-only.
     pub guarded: bool,
+    /// What the command may reach; empty for everything.
+    pub landlock: Vec<landlock::Rule>,
 }
 
 impl Security {
@@ -128,6 +132,7 @@ impl Security {
             no_new_privs: run.no_new_privs.unwrap_or(!run.privileged),
             nested: run.nested || run.privileged,
             guarded: !run.nested && !run.privileged,
+            landlock: landlock::rules(&run.landlock)?,
         })
     }
 
