@@ -68,7 +68,13 @@ extern "C" fn inside(job: *mut c_void) -> c_int {
         }
         None => net::lo_up(),
     }
-    sys::exit(sys::wait(sys::spawn(sys::BORROW_UNTIL_EXEC, command, job)))
+    sys::exit(sys::wait(sys::spawn(sys::BORROW_UNTIL_EXEC, confined, job)))
+}
+
+/// With the privileges of a command of nsl's.
+extern "C" fn confined(job: *mut c_void) -> c_int {
+    sys::drop_privileges();
+    command(job)
 }
 
 /// The host's `/` under an overlay whose writes stay in memory, with its own /dev, /proc, /sys, /run and /tmp.
@@ -111,6 +117,31 @@ fn root() {
     sys::attach(c"sysfs", c"sys", sys::READ_ONLY | careful | silent, c"");
     sys::attach(c"proc", c"proc", careful | silent, c"");
     sys::enter_root();
+    guard();
+}
+
+/// What nsl hides of /proc and /sys, and what it makes read-only.
+fn guard() {
+    for path in [
+        c"/proc/acpi",
+        c"/proc/asound",
+        c"/proc/interrupts",
+        c"/proc/kcore",
+        c"/proc/keys",
+        c"/proc/latency_stats",
+        c"/proc/sched_debug",
+        c"/proc/scsi",
+        c"/proc/timer_list",
+        c"/proc/timer_stats",
+        c"/sys/devices/virtual/powercap",
+        c"/sys/firmware",
+        c"/sys/fs/selinux",
+    ] {
+        sys::hide(path);
+    }
+    for path in [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"] {
+        sys::protect(path);
+    }
 }
 
 extern "C" fn pid_one(job: *mut c_void) -> c_int {

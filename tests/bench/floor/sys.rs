@@ -20,6 +20,13 @@ pub const NO_DEV: c_ulong = 4;
 pub const NO_EXEC: c_ulong = 8;
 pub const PRIVATE_TREE: c_ulong = (1 << 18) | 0x4000;
 
+const BIND: c_ulong = 4096;
+const REMOUNT: c_ulong = 32;
+const ENOTDIR: i32 = 20;
+const PR_CAPBSET_DROP: c_int = 24;
+const PR_SET_NO_NEW_PRIVS: c_int = 38;
+/// Those of a command of nsl's: CHOWN to SETFCAP, as launcher/src/security has them.
+const CAPABILITIES: u32 = 0x8004_25fb;
 const SIGCHLD: c_int = 17;
 const SIGKILL: c_ulong = 9;
 const PR_SET_PDEATHSIG: c_int = 1;
@@ -33,6 +40,10 @@ const NLMSG_ERROR: u16 = 2;
 const SYS_PIVOT_ROOT: c_long = 155;
 #[cfg(not(target_arch = "x86_64"))]
 const SYS_PIVOT_ROOT: c_long = 41;
+#[cfg(target_arch = "x86_64")]
+const SYS_CAPSET: c_long = 126;
+#[cfg(not(target_arch = "x86_64"))]
+const SYS_CAPSET: c_long = 91;
 
 unsafe extern "C" {
     fn chdir(path: *const c_char) -> c_int;
@@ -123,6 +134,40 @@ pub fn attach(kind: &CStr, target: &CStr, flags: c_ulong, data: &CStr) {
     // SAFETY: four terminated strings.
     let result = unsafe { mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast()) };
     must(result, target);
+}
+
+/// Hides a file behind the null device, or a directory behind an empty one; what is absent needs no hiding.
+pub fn hide(path: &CStr) {
+    // SAFETY: terminated strings.
+    let bind = |source: &CStr| unsafe { mount(source.as_ptr(), path.as_ptr(), ptr::null(), BIND, ptr::null()) };
+    if bind(c"/dev/null") < 0 && std::io::Error::last_os_error().raw_os_error() == Some(ENOTDIR) {
+        attach(c"tmpfs", path, READ_ONLY | NO_SUID | NO_DEV | NO_EXEC, c"");
+    }
+}
+
+/// Makes what is there read-only.
+pub fn protect(path: &CStr) {
+    let flags = BIND | REMOUNT | READ_ONLY | NO_SUID | NO_DEV | NO_EXEC;
+    // SAFETY: terminated strings.
+    unsafe {
+        if mount(path.as_ptr(), path.as_ptr(), ptr::null(), BIND, ptr::null()) == 0 {
+            must(mount(ptr::null(), path.as_ptr(), ptr::null(), flags, ptr::null()), path);
+        }
+    }
+}
+
+/// No new privileges, and of the capabilities those of a command of nsl's.
+pub fn drop_privileges() {
+    // struct __user_cap_header_struct, and two of __user_cap_data_struct: effective, permitted, inheritable.
+    let (header, sets) = ([0x2008_0522_u32, 0], [CAPABILITIES, CAPABILITIES, 0, 0, 0, 0]);
+    // SAFETY: integers, and for capset two arrays of its layout.
+    unsafe {
+        must(prctl(PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64), c"prctl");
+        for capability in (0..=40_u64).filter(|number| *number >= 32 || CAPABILITIES & 1 << number == 0) {
+            must(prctl(PR_CAPBSET_DROP, capability, 0_u64, 0_u64, 0_u64), c"prctl");
+        }
+        must(syscall(SYS_CAPSET, header.as_ptr(), sets.as_ptr()) as c_int, c"capset");
+    }
 }
 
 pub fn change_directory(path: &CStr) {
