@@ -4,7 +4,7 @@
 //!
 //! Ready-made programs in BPF are not taken: nobody could tell if they let the command start, or what they allow.
 
-use super::compiler::{Action, Clause, Compare, Policy, Rule, Test, X32};
+use super::compiler::{Action, Clause, Compare, Policy, Rule, Test};
 use super::{native_arch, native_calls};
 use crate::error::{Error, Result};
 use crate::security;

@@ -64,9 +64,9 @@ pub fn verify(program: &[u8]) {
 }
 
 fn instruction(program: &[u8], at: usize) -> (u16, u8, u8, u32) {
-    let bytes: [u8; 8] = program[at * 8..][..8].try_into().expect("eight bytes");
-    let [a, b, if_true, if_false, c, d, e, f] = bytes;
-    (u16::from_ne_bytes([a, b]), if_true, if_false, u32::from_ne_bytes([c, d, e, f]))
+    let bytes = &program[at * 8..][..8];
+    let value = u32::from_ne_bytes(bytes[4..].try_into().expect("four bytes"));
+    (u16::from_ne_bytes([bytes[0], bytes[1]]), bytes[2], bytes[3], value)
 }
 
 fn word(call: &Call, offset: u32) -> u32 {

@@ -108,7 +108,7 @@ fn programs_that_the_kernel_would_not_take_are_not_made() {
                     argument: argument % 6,
                     mask: u64::MAX,
                     compare: Compare::Equal,
-                    value: u64::from(number) << 32 | u64::from(argument) + 7,
+                    value: (u64::from(number) << 32) + u64::from(argument) + 7,
                 }],
                 action: Action::errno(number as u16),
             })
