@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use syscalls::Sysno;
 use tracing::debug;
 
 /// Profiles have some 20 kB.
@@ -29,7 +30,7 @@ pub fn read(path: &Path, capabilities: u64) -> Result<Vec<u8>> {
     if text.len() as u64 > LARGEST {
         return Err(Error::new(step(), "it is larger than 1 MiB").hint("a profile is JSON, as docker takes it"));
     }
-    program(&text, capabilities).map_err(|refusal| match refusal {
+    policy(&text, capabilities).and_then(|policy| program(&policy)).map_err(|refusal| match refusal {
         Refusal::Json(error) => Error::new(step(), one_line(&error.to_string())),
         Refusal::NoExecve => Error::new(step(), "it does not allow execve, or not in every case")
             .hint("the filter is there when the command is executed: allow execve without conditions"),
@@ -47,27 +48,23 @@ pub enum Refusal {
     TooLong,
 }
 
-/// The program that a profile's text stands for.
-pub fn program(text: &[u8], capabilities: u64) -> std::result::Result<Vec<u8>, Refusal> {
-    let policy = policy(text, capabilities)?;
-    let of = |name| {
-        let number = native_calls().find(|(call, _)| *call == name).map(|(_, number)| number);
-        number.and_then(|number| policy.calls.get(&number)).cloned().unwrap_or_else(|| policy.between.into())
-    };
-    if !actions(&of("execve")).all(lets_through) {
-        return Err(Refusal::NoExecve);
-    }
-    // Where the command can't be executed, the process that was to become it has to end.
-    if actions(&of("exit_group")).any(|action| action.0 & 0xffff_0000 == Action::errno(0).0) {
-        return Err(Refusal::NoExit);
-    }
-    policy.compile().map_err(|_| Refusal::TooLong)
-}
-
 /// What a profile's text means.
 pub fn policy(text: &[u8], capabilities: u64) -> std::result::Result<Policy, Refusal> {
     let profile: Profile = serde_json::from_slice(text).map_err(Refusal::Json)?;
     Ok(profile.policy(capabilities))
+}
+
+/// Its program, if the command can start under it.
+pub fn program(policy: &Policy) -> std::result::Result<Vec<u8>, Refusal> {
+    let of = |call: Sysno| policy.calls.get(&(call as u32)).cloned().unwrap_or_else(|| policy.between.into());
+    if !actions(&of(Sysno::execve)).all(lets_through) {
+        return Err(Refusal::NoExecve);
+    }
+    // Where the command can't be executed, the process that was to become it has to end.
+    if actions(&of(Sysno::exit_group)).any(|action| action.0 & 0xffff_0000 == Action::errno(0).0) {
+        return Err(Refusal::NoExit);
+    }
+    policy.compile().map_err(|_| Refusal::TooLong)
 }
 
 fn actions(rule: &Rule) -> impl Iterator<Item = Action> {
