@@ -3,7 +3,9 @@
 //!
 //! Why not a crate: when a filter is loaded, the kernel runs it for every system call's number, to learn which are
 //! always allowed (`seccomp_cache_prepare`, since 5.11). A list of comparisons, one call behind the other, costs that
-//! on every start. Here neighbours with one answer are one range, and a range is found by halving.
+//! on every start. Here neighbours with one answer are one range, and a range is found by halving. Loaded on 6.18, the
+//! default policy takes 27 µs in 90 instructions, seccompiler's list for it 630 µs in 1,674; an empty filter takes 7.
+//! (And that crate has two answers to a policy, where this one has three: allowed, EPERM, ENOSYS.)
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -161,6 +163,17 @@ struct Program {
     rules: HashMap<Rule, usize>,
 }
 
+/// Where to halve ranges: so that the kernel, which tries the numbers of all calls that it has, takes as many to the
+/// one side as to the other.
+fn middle(ranges: &[(u32, Rule)]) -> usize {
+    const CALLS: u32 = 512;
+    let place = |index: usize| ranges[index].0.min(CALLS);
+    let (first, last) = (place(0), place(ranges.len() - 1));
+    let half = first.midpoint(last);
+    let index = ranges.partition_point(|(start, _)| *start < half);
+    index.clamp(1, ranges.len() - 1)
+}
+
 impl Program {
     /// Finds the range that the number is in, and does what holds there.
     fn tree(&mut self, ranges: &[(u32, Rule)]) -> usize {
@@ -173,7 +186,7 @@ impl Program {
                 self.branch(JUMP_EQUAL, *number, rule, around)
             }
             _ => {
-                let (below, above) = ranges.split_at(ranges.len() / 2);
+                let (below, above) = ranges.split_at(middle(ranges));
                 let (right, left) = (self.tree(above), self.tree(below));
                 self.branch(JUMP_GREATER_OR_EQUAL, above[0].0, right, left)
             }

@@ -31,7 +31,7 @@ pub fn read(path: &Path, capabilities: u64) -> Result<Vec<u8>> {
         return Err(Error::new(step(), "it is larger than 1 MiB").hint("a profile is JSON, as docker takes it"));
     }
     policy(&text, capabilities).and_then(|policy| program(&policy)).map_err(|refusal| match refusal {
-        Refusal::Json(error) => Error::new(step(), one_line(&error.to_string())),
+        Refusal::Json(error) => Error::new(step(), with_place(&error)),
         Refusal::NoExecve => Error::new(step(), "it does not allow execve, or not in every case")
             .hint("the filter is there when the command is executed: allow execve without conditions"),
         Refusal::NoExit => Error::new(step(), "it lets exit_group fail").hint("allow it, or kill what calls it"),
@@ -75,7 +75,14 @@ fn lets_through(action: Action) -> bool {
     action == Action::ALLOW || action == Action::LOG
 }
 
-/// What the file holds may be repeated in the message.
+/// The place first, as behind a long sentence nobody finds it.
+fn with_place(error: &serde_json::Error) -> String {
+    let (line, column, text) = (error.line(), error.column(), error.to_string());
+    let words = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+    format!("line {line}, column {column}: {}", one_line(words))
+}
+
+/// What the file holds may be repeated in messages.
 fn one_line(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }

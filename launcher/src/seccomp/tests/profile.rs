@@ -194,7 +194,7 @@ fn files_that_are_no_profiles_are_refused_by_their_path() {
     assert!(refusal("/no/such/profile").contains("the seccomp profile /no/such/profile: No such file"));
     assert!(refusal("/dev/zero").contains("larger than 1 MiB"));
     assert!(refusal("/proc").contains("Is a directory"));
-    assert!(refusal("/dev/null").contains("line 1 column 0"));
+    assert!(refusal("/dev/null").ends_with("line 1, column 0: EOF while parsing a value"));
 }
 
 /// A profile whose words are right, and chosen by these bytes.
