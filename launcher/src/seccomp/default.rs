@@ -320,7 +320,8 @@ pub const GROUPS: &[Group] = &[
         "set_robust_list",
         "set_thread_area",
     ]),
-    // The way back of a probe that somebody with privileges set into the program; forbidden, it would crash.
+    // The way back of a probe that somebody with privileges set into the program; forbidden, it would crash. (Newer
+    // kernels ask no filter here.)
     allowed(&["uprobe", "uretprobe"]),
     // Memory, executable memory included: compilers at run time need it. Its place among NUMA nodes, for oneself.
     allowed(&[

@@ -397,7 +397,8 @@ impl Arg {
             Operator::Equal => (Compare::Equal, u64::MAX, self.value),
             Operator::GreaterOrEqual => (Compare::GreaterOrEqual, u64::MAX, self.value),
             Operator::Greater => (Compare::Greater, u64::MAX, self.value),
-            Operator::MaskedEqual => (Compare::Equal, self.value, self.value_two),
+            // The first is the mask, for both sides.
+            Operator::MaskedEqual => (Compare::Equal, self.value, self.value_two & self.value),
         };
         Test { argument: self.index.0, mask, compare, value }
     }
