@@ -1,13 +1,43 @@
-//! Builds nsl-init, so that `launcher` can embed it: `cargo build` and `cargo install --path launcher` alone yield
-//! a complete nsl.
+//! Builds what `launcher` embeds: nsl-init, and the programs of the default seccomp filter. `cargo build` and
+//! `cargo install --path launcher` alone yield a complete nsl.
 
+// They refer to each other as `super::`, which is this file here.
+#[allow(dead_code, reason = "the launcher uses all of it")]
+#[path = "src/seccomp/compiler.rs"]
+mod compiler;
+#[allow(dead_code, reason = "the launcher uses all of it")]
+#[path = "src/seccomp/default.rs"]
+mod default;
+
+use default::table;
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use syscalls::{aarch64, x86_64};
 
 fn main() {
-    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    build_init(&out);
+    build_filters(&out);
+}
+
+/// Those that need no capability: for a sandbox, and for one that may hold others.
+fn build_filters(out: &Path) {
+    println!("cargo:rerun-if-changed=src/seccomp");
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
+    for (name, open) in [("default", 0), ("nested", default::NESTED)] {
+        let policy = match arch.as_str() {
+            "x86_64" => default::policy(compiler::X86_64, table!(x86_64::Sysno), open),
+            "aarch64" => default::policy(compiler::AARCH64, table!(aarch64::Sysno), open),
+            other => panic!("there is no table of system calls for {other}"),
+        };
+        let program = policy.compile().expect("the default policy fits into one program");
+        std::fs::write(out.join(format!("{name}.bpf")), program).expect("cannot write a filter");
+    }
+}
+
+fn build_init(out: &Path) {
+    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
     let target = env::var("TARGET").expect("cargo sets TARGET");
     let workspace = manifest.parent().expect("the launcher lies in the workspace");
     for path in ["init", "shared", "Cargo.lock", "Cargo.toml"] {

@@ -17,6 +17,7 @@ mod pty;
 mod refusals;
 mod root;
 mod run;
+mod seccomp;
 mod security;
 mod signals;
 mod storm;

@@ -109,6 +109,11 @@ pub struct Run {
     #[arg(long, help_heading = "Security")]
     pub privileged: bool,
 
+    /// Which system calls the command may use: by nsl's own list, all, or by a profile as docker takes it
+    /// [default: default, unconfined with --privileged]
+    #[arg(long, value_name = "default|unconfined|FILE", help_heading = "Security")]
+    pub seccomp: Option<PathBuf>,
+
     /// Show what would be done, and do nothing
     #[arg(long, help_heading = "Insight")]
     pub dry_run: bool,

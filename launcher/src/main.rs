@@ -12,6 +12,7 @@ mod net;
 mod plan;
 mod root;
 mod run;
+mod seccomp;
 mod security;
 mod signals;
 mod spawn;

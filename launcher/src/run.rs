@@ -130,7 +130,7 @@ fn boot_message(spec: &Spec, plan: &Plan, blocked: &Blocked) -> Result<OwnedFd> 
         read_only: strings(&read_only)?,
         groups: &[],
         limits: &[],
-        filter: &[],
+        filter: &security.filter,
     };
     image::message(|file| {
         let mut file = std::io::BufWriter::new(file);

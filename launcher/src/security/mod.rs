@@ -5,7 +5,10 @@ pub mod landlock;
 
 use crate::cli::Run;
 use crate::error::{Error, Result};
+use crate::seccomp;
 use crate::spec::Caller;
+use std::borrow::Cow;
+use std::path::Path;
 
 /// The capabilities of root inside, unless others are asked for: of what OCI runtimes give, all but making devices and
 /// writing to the audit log.
@@ -25,7 +28,7 @@ const DEFAULT: u64 = bits(&[
 ]);
 
 /// Every name without its prefix, in the order of their numbers from 0 on (`capabilities(7)`).
-const NAMES: [&str; 41] = [
+pub const NAMES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "DAC_READ_SEARCH",
@@ -106,6 +109,8 @@ pub struct Security {
     pub guarded: bool,
     /// What the command may reach; empty for everything.
     pub landlock: Vec<landlock::Rule>,
+    /// The seccomp filter that it runs under, an array of `struct sock_filter`; empty for none.
+    pub filter: Cow<'static, [u8]>,
 }
 
 impl Security {
@@ -122,6 +127,8 @@ impl Security {
         // What is added one by one counts more than a whole that is dropped, and the other way round.
         let capabilities = if dropped == ALL { added } else { (base | added) & !dropped };
         let untouched = run.privileged && added | dropped == 0;
+        let nested = run.nested || run.privileged;
+        let filter = seccomp::filter(&seccomp::Request { choice: choice(run), capabilities, nested })?;
         Ok(Self {
             capabilities: if untouched { u64::MAX } else { capabilities },
             ambient: match (uid == 0 || untouched, run.privileged) {
@@ -130,9 +137,10 @@ impl Security {
                 (false, false) => added & capabilities,
             },
             no_new_privs: run.no_new_privs.unwrap_or(!run.privileged),
-            nested: run.nested || run.privileged,
-            guarded: !run.nested && !run.privileged,
             landlock: landlock::rules(&run.landlock)?,
+            nested,
+            guarded: !nested,
+            filter: filter.unwrap_or_default(),
         })
     }
 
@@ -144,6 +152,17 @@ impl Security {
     /// Paths to make read-only, each ended by a NUL.
     pub fn read_only(&self) -> Vec<u8> {
         if self.guarded { ended(&READ_ONLY) } else { Vec::new() }
+    }
+}
+
+/// The filter that is asked for.
+fn choice(run: &Run) -> seccomp::Choice {
+    match run.seccomp.as_deref() {
+        None if run.privileged => seccomp::Choice::Unconfined,
+        None => seccomp::Choice::Default,
+        Some(word) if word == Path::new("default") => seccomp::Choice::Default,
+        Some(word) if word == Path::new("unconfined") => seccomp::Choice::Unconfined,
+        Some(file) => seccomp::Choice::File(file.to_path_buf()),
     }
 }
 
@@ -231,6 +250,25 @@ mod tests {
         assert_eq!(security(&["--cap-drop", "all", "--cap-add", "CAP_KILL"], ROOT).capabilities, 1 << 5);
         assert_eq!(security(&["--privileged", "--cap-drop", "sys_admin"], ROOT).capabilities, ALL & !(1 << 21));
         assert_eq!(security(&["--cap-add", "net_admin"], ROOT).capabilities, DEFAULT | 1 << 12);
+    }
+
+    #[test]
+    fn the_filter_is_nsls_own_unless_another_or_none_is_asked_for() {
+        let default = security(&[], ROOT).filter;
+        assert!(
+            !default.is_empty() && default == security(&["--seccomp", "default", "--cap-add", "KILL"], USER).filter
+        );
+        for more in [["--privileged", "--seccomp=default"], ["--cap-add", "SYS_ADMIN"], ["--nested", "--cap-add=KILL"]]
+        {
+            let filter = security(&more, ROOT).filter;
+            assert!(!filter.is_empty() && filter != default, "{more:?}");
+        }
+        for none in [&["--privileged"][..], &["--seccomp", "unconfined"]] {
+            assert!(security(none, ROOT).filter.is_empty());
+        }
+        let cli = Cli::parse_from(["nsl", "run", "--seccomp", "./default", "true"]);
+        let Command::Run(run) = cli.command else { panic!("no run") };
+        assert!(Security::new(&run, ROOT, 0).err().is_some_and(|error| error.to_string().contains("No such file")));
     }
 
     #[test]
