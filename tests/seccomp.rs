@@ -294,6 +294,19 @@ fn a_profile_that_cannot_be_used_is_refused_before_anything_happens() {
     host.assert_clean();
 }
 
+#[test]
+fn a_sandbox_in_which_no_filter_can_be_loaded_is_told() {
+    let host = crate::host!();
+    let profile =
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["seccomp"], "action": "SCMP_ACT_ERRNO"}]}"#;
+    let inner = |options: &str| {
+        let script = format!("exec nsl run --network none {options} -- echo started");
+        with_profile(&host, profile, &["--nested", "-v", "/run/nsl:/usr/local/bin/nsl"], &script)
+    };
+    inner("").assert_refused(125, &["load the seccomp filter", "Operation not permitted", "--seccomp unconfined"]);
+    inner("--seccomp unconfined").assert_prints("started");
+}
+
 /// Programs that are installed, a line each: what they print last.
 const PROGRAMS: &[(&str, &str, &str)] = &[
     ("perl", "perl -e 'fork // die; wait; print qq(done\\n)'", "done"),

@@ -140,6 +140,16 @@ pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
             }
             _ => Error::os(step.to_string(), errno),
         },
+        InitStep::Restrict => match errno {
+            Errno::ENOSYS | Errno::EINVAL | Errno::EPERM if !spec.security().filter.is_empty() => Error::os(
+                step.to_string(),
+                errno,
+            )
+            .hint(
+                "this kernel, or the sandbox around nsl, lets no filter be loaded: --seccomp unconfined does without",
+            ),
+            _ => Error::os(step.to_string(), errno),
+        },
         InitStep::Fork => Error::os(step.to_string(), errno).hint("a limit of processes is reached"),
         InitStep::SetCredentials => {
             Error::os(step.to_string(), errno).hint("the user or group is not mapped in this user namespace")

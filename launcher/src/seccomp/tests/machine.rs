@@ -109,7 +109,7 @@ pub fn holds(test: &Test, call: &Call) -> bool {
 /// Values at which the answer to a call may turn: each that the tests know, with its neighbours, its mask, and what
 /// differs from it in one half only.
 pub fn turning_points(policy: &Policy, number: u32) -> Vec<u64> {
-    let mut values = vec![0, u64::MAX];
+    let mut values = Vec::new();
     for test in policy.calls.get(&number).iter().flat_map(|rule| &rule.clauses).flat_map(|clause| &clause.tests) {
         for value in [test.value, test.mask, !test.mask, test.value | !test.mask] {
             values.extend([value, value.wrapping_add(1), value.wrapping_sub(1), value.swap_bytes()]);

@@ -14,7 +14,7 @@ const I386: u32 = 0x4000_0003;
 /// Numbers of every kind: known, unknown, the second table of x86_64, none.
 fn numbers() -> impl Iterator<Item = u32> {
     let far = [4096, 0x7fff, X32 - 1, u32::MAX, u32::MAX - 1, 1 << 31];
-    (0..1024).chain(X32..X32 + 1024).chain(far)
+    (0..600).chain(X32..X32 + 600).chain(far)
 }
 
 /// Fails unless the program does what the policy says; returns how many calls were tried.
@@ -28,6 +28,7 @@ fn assert_same(policy: &Policy, program: &[u8]) -> usize {
     for number in numbers() {
         check(Call { arch: I386, number, args: [0; 6] });
         check(Call { arch: policy.arch, number, args: [0; 6] });
+        check(Call { arch: policy.arch, number, args: [u64::MAX; 6] });
         let values = turning_points(policy, number);
         for (index, value) in values.iter().enumerate() {
             // One argument alone, all together, and each with a neighbour's value.

@@ -130,6 +130,32 @@ fn conditions_on_one_argument_are_alternatives_and_on_several_go_together() {
     }
 }
 
+#[test]
+fn an_entry_counts_where_all_that_it_includes_and_nothing_that_it_excludes_is() {
+    let own = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+    let cases = [
+        ("", true),
+        (r#", "includes": {}, "excludes": {}"#, true),
+        (r#", "includes": {"caps": ["CAP_SYS_ADMIN"]}"#, true),
+        (r#", "includes": {"caps": ["CAP_SYS_ADMIN", "CAP_KILL"]}"#, false),
+        (r#", "includes": {"caps": ["CAP_OF_NEXT_YEAR"]}"#, false),
+        (r#", "excludes": {"caps": ["CAP_KILL", "CAP_SYS_ADMIN"]}"#, false),
+        (r#", "excludes": {"caps": ["CAP_KILL"]}"#, true),
+        (r#", "includes": {"arches": ["s390x", "OWN"]}"#, true),
+        (r#", "includes": {"arches": ["s390x"]}"#, false),
+        (r#", "excludes": {"arches": ["OWN"]}"#, false),
+        (r#", "includes": {"minKernel": "4.8"}"#, true),
+        (r#", "includes": {"minKernel": "4000.1"}"#, false),
+        (r#", "excludes": {"minKernel": "4.8"}"#, false),
+        (r#", "excludes": {"minKernel": "4000.1"}"#, true),
+    ];
+    for (filter, counts) in cases {
+        let entry = format!(r#"{{"names": ["getpgid"], "action": "SCMP_ACT_ALLOW"{}}}"#, filter.replace("OWN", own));
+        let program = program(with_entries(&entry).as_bytes(), SYS_ADMIN).unwrap();
+        assert_eq!(answer(&program, "getpgid", &[]) == ALLOW, counts, "{filter}");
+    }
+}
+
 /// As libseccomp has it: 400 random profiles were compared with what it makes of them.
 #[test]
 fn the_mask_of_a_condition_cuts_both_sides() {

@@ -4,21 +4,22 @@
 //!
 //! Ready-made programs in BPF are not taken: nobody could tell if they let the command start, or what they allow.
 
+mod words;
+
 use super::compiler::{Action, Clause, Compare, Policy, Rule, Test};
 use super::{native_arch, native_calls};
 use crate::error::{Error, Result};
 use crate::security;
-use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use syscalls::Sysno;
 use tracing::debug;
+use words::{Arg, Calls, Operator, Profile, Version};
 
 /// Profiles have some 20 kB.
 const LARGEST: u64 = 1 << 20;
-const EPERM: u16 = 1;
 const ENOSYS: Action = Action::errno(38);
 
 /// Reads a profile; `capabilities` are those that the command may have, bit n for capability n.
@@ -85,188 +86,6 @@ fn with_place(error: &serde_json::Error) -> String {
 /// What the file holds may be repeated in messages.
 fn one_line(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
-}
-
-/// Lists and objects may be null, as Go writes what is empty.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Profile {
-    default_action: Kind,
-    default_errno_ret: Option<Errno>,
-    default_errno: Option<ErrnoName>,
-    /// Other tables than the machine's own are never allowed, so that it does not matter which are named.
-    architectures: Option<Vec<String>>,
-    arch_map: Option<Vec<ArchMap>>,
-    /// Ways to load the filter, which is the init's business.
-    flags: Option<Vec<String>>,
-    #[serde(rename = "listenerPath")]
-    _listener_path: Option<String>,
-    #[serde(rename = "listenerMetadata")]
-    _listener_metadata: Option<String>,
-    syscalls: Option<Vec<Calls>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ArchMap {
-    architecture: String,
-    sub_architectures: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Calls {
-    names: Option<Vec<String>>,
-    /// One, in profiles of old.
-    name: Option<String>,
-    action: Kind,
-    errno_ret: Option<Errno>,
-    errno: Option<ErrnoName>,
-    args: Option<Vec<Arg>>,
-    #[serde(rename = "comment")]
-    _comment: Option<String>,
-    includes: Option<Filter>,
-    excludes: Option<Filter>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Arg {
-    index: Index,
-    value: u64,
-    #[serde(default)]
-    value_two: u64,
-    op: Operator,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-enum Operator {
-    #[serde(rename = "SCMP_CMP_NE")]
-    NotEqual,
-    #[serde(rename = "SCMP_CMP_LT")]
-    Less,
-    #[serde(rename = "SCMP_CMP_LE")]
-    LessOrEqual,
-    #[serde(rename = "SCMP_CMP_EQ")]
-    Equal,
-    #[serde(rename = "SCMP_CMP_GE")]
-    GreaterOrEqual,
-    #[serde(rename = "SCMP_CMP_GT")]
-    Greater,
-    #[serde(rename = "SCMP_CMP_MASKED_EQ")]
-    MaskedEqual,
-}
-
-/// When an entry counts: all that `includes` says must hold, and nothing that `excludes` says.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Filter {
-    caps: Option<Vec<String>>,
-    /// By their names in Go.
-    arches: Option<Vec<String>>,
-    min_kernel: Option<Version>,
-}
-
-/// An action, yet without its errno.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
-enum Kind {
-    Errno,
-    Other(Action),
-}
-
-impl TryFrom<String> for Kind {
-    type Error = String;
-
-    fn try_from(name: String) -> std::result::Result<Self, String> {
-        Ok(Self::Other(match name.as_str() {
-            "SCMP_ACT_ERRNO" => return Ok(Self::Errno),
-            "SCMP_ACT_ALLOW" => Action::ALLOW,
-            "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => Action::KILL_THREAD,
-            "SCMP_ACT_KILL_PROCESS" => Action::KILL_PROCESS,
-            "SCMP_ACT_LOG" => Action::LOG,
-            "SCMP_ACT_TRAP" => Action::TRAP,
-            "SCMP_ACT_NOTIFY" => return Err("SCMP_ACT_NOTIFY needs a program that answers, and nsl has none".into()),
-            "SCMP_ACT_TRACE" => return Err("SCMP_ACT_TRACE needs a tracer, and nsl is none".into()),
-            _ => return Err(format!("there is no action '{name}'")),
-        }))
-    }
-}
-
-impl Kind {
-    fn action(self, number: Option<Errno>, name: Option<ErrnoName>) -> Action {
-        match self {
-            Self::Errno => Action::errno(number.map(|one| one.0).or(name.map(|one| one.0)).unwrap_or(EPERM)),
-            Self::Other(action) => action,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "u64")]
-struct Errno(u16);
-
-impl TryFrom<u64> for Errno {
-    type Error = &'static str;
-
-    fn try_from(number: u64) -> std::result::Result<Self, Self::Error> {
-        match u16::try_from(number) {
-            Ok(number) if number < 4096 => Ok(Self(number)),
-            _ => Err("an errno is less than 4096"),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
-struct ErrnoName(u16);
-
-impl TryFrom<String> for ErrnoName {
-    type Error = String;
-
-    fn try_from(name: String) -> std::result::Result<Self, String> {
-        let known = (1..=133).find(|number| syscalls::Errno::new(i32::from(*number)).name() == Some(&name));
-        known.map(Self).ok_or_else(|| format!("there is no errno '{name}'"))
-    }
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "u64")]
-struct Index(u8);
-
-impl TryFrom<u64> for Index {
-    type Error = &'static str;
-
-    fn try_from(number: u64) -> std::result::Result<Self, Self::Error> {
-        if number < 6 { Ok(Self(number as u8)) } else { Err("a system call has the arguments 0 to 5") }
-    }
-}
-
-/// `4.8`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
-struct Version(u32, u32);
-
-impl TryFrom<String> for Version {
-    type Error = String;
-
-    fn try_from(text: String) -> std::result::Result<Self, String> {
-        Self::of(&text).ok_or_else(|| format!("'{text}' is no version of a kernel, such as 5.12"))
-    }
-}
-
-impl Version {
-    /// The first two numbers of a release.
-    fn of(release: &str) -> Option<Self> {
-        let (major, rest) = release.split_once('.')?;
-        let end = rest.find(|char: char| !char.is_ascii_digit()).unwrap_or(rest.len());
-        Some(Self(major.parse().ok()?, rest[..end].parse().ok()?))
-    }
-
-    fn running() -> Self {
-        let release = nix::sys::utsname::uname().ok().and_then(|name| Self::of(name.release().to_str()?));
-        release.unwrap_or(Self(0, 0))
-    }
 }
 
 impl Profile {
