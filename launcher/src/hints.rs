@@ -217,6 +217,8 @@ pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
             _ => Error::os(step.to_string(), errno),
         },
         InitStep::Fork => Error::os(step.to_string(), errno).hint("a limit of processes is reached"),
+        InitStep::SetLimits if errno == Errno::EPERM => Error::os(step.to_string(), errno)
+            .hint("to raise a hard limit takes CAP_SYS_RESOURCE, outside of any user namespace"),
         InitStep::SetCredentials => {
             Error::os(step.to_string(), errno).hint("the user or group is not mapped in this user namespace")
         }

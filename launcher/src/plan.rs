@@ -3,6 +3,7 @@
 
 use crate::cgroup::Limits;
 use crate::net::VethPlan;
+use crate::rlimit::Rlimit;
 use crate::security::landlock::Rule;
 use crate::spec::{Network, Root, Spec, Volume};
 use nsl_shared::boot::{InitStep, Setup};
@@ -143,6 +144,8 @@ pub struct Plan {
     pub setup: Setup,
     /// Parts of /proc and /sys are hidden or read-only.
     pub guarded: bool,
+    /// Those of the command's process.
+    pub rlimits: Vec<Rlimit>,
     pub hostname: String,
 }
 
@@ -203,6 +206,7 @@ impl Plan {
             child,
             setup,
             guarded: spec.security().guarded,
+            rlimits: spec.rlimits().to_vec(),
             hostname: spec.hostname().to_owned(),
         }
     }
@@ -265,6 +269,11 @@ impl fmt::Display for Plan {
             if self.setup.contains(step) {
                 writeln!(f, "  {words}")?;
             }
+        }
+        if !self.rlimits.is_empty() {
+            write!(f, "  {}:", InitStep::SetLimits)?;
+            self.rlimits.iter().try_for_each(|limit| write!(f, " {limit}"))?;
+            writeln!(f)?;
         }
         writeln!(f, "  {}", InitStep::Execute)
     }

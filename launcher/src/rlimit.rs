@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use nsl_shared::boot;
 use rustix::process::Resource;
+use rustix::thread::{CapabilitySet, CapabilitySets};
 
 /// The names, in alphabetical order.
 const NAMES: [(&str, Resource); 16] = [
@@ -64,12 +65,13 @@ impl Rlimit {
         bytes
     }
 
-    /// Refuses what the kernel would refuse: above one's own hard limit without root, above `nr_open` for anybody.
-    fn check(self, is_root: bool, own: Option<u64>, nr_open: Option<u64>) -> Result<Self> {
+    /// Refuses what the kernel would refuse: above one's own hard limit unless that may be raised, above `nr_open` for
+    /// anybody.
+    fn check(self, may_raise: bool, own: Option<u64>, nr_open: Option<u64>) -> Result<Self> {
         let refused = |most: u64| Error::new(format!("use --ulimit {self}"), format!("{most} is the most here"));
         match (own, nr_open) {
-            (Some(own), _) if !is_root && self.hard > own => {
-                Err(refused(own).hint("that is your own hard limit, which only root can raise"))
+            (Some(own), _) if !may_raise && self.hard > own => {
+                Err(refused(own).hint("that is your own hard limit, and to raise it takes CAP_SYS_RESOURCE"))
             }
             (_, Some(most)) if self.resource == Resource::Nofile && self.hard > most => {
                 Err(refused(most).hint("see the sysctl fs.nr_open"))
@@ -89,13 +91,18 @@ impl std::fmt::Display for Rlimit {
 }
 
 /// The limits that `texts` ask for and that nsl may set; the last of a resource counts.
-pub fn parse_all(texts: &[String], is_root: bool) -> Result<Vec<Rlimit>> {
+pub fn parse_all(texts: &[String]) -> Result<Vec<Rlimit>> {
     let mut limits: Vec<Rlimit> = Vec::new();
+    if texts.is_empty() {
+        return Ok(limits);
+    }
+    let may = |sets: CapabilitySets| sets.effective.contains(CapabilitySet::SYS_RESOURCE);
+    let may_raise = rustix::thread::capabilities(None).is_ok_and(may);
     for text in texts {
         let limit = Rlimit::parse(text)?;
         let own = rustix::process::getrlimit(limit.resource).maximum;
         let nr_open = std::fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
-        let limit = limit.check(is_root, own, nr_open)?;
+        let limit = limit.check(may_raise, own, nr_open)?;
         limits.retain(|known| known.resource != limit.resource);
         limits.push(limit);
     }
@@ -148,13 +155,15 @@ mod tests {
     }
 
     #[test]
-    fn a_hard_limit_is_raised_by_root_alone_and_not_above_nr_open() {
+    fn a_hard_limit_is_raised_by_who_may_and_not_above_nr_open() {
         let check =
-            |text: &str, is_root, own, nr_open| refusal(Rlimit::parse(text).unwrap().check(is_root, own, nr_open));
+            |text: &str, may_raise, own, nr_open| refusal(Rlimit::parse(text).unwrap().check(may_raise, own, nr_open));
         assert_eq!(check("nofile=5:10", false, Some(10), Some(10)), "");
-        let line = "cannot use --ulimit nofile=5:11: 10 is the most here (hint: that is your own hard limit, which only \
-            root can raise)";
-        assert_eq!(check("nofile=5:11", false, Some(10), Some(20)), line);
+        assert_eq!(
+            check("nofile=5:11", false, Some(10), Some(20)),
+            "cannot use --ulimit nofile=5:11: 10 is the most here (hint: that is your own hard limit, and to raise it \
+             takes CAP_SYS_RESOURCE)"
+        );
         assert_eq!(check("nofile=5:11", true, Some(10), Some(20)), "");
         assert!(check("nofile=unlimited", true, None, Some(20)).contains("nofile=unlimited: 20 is the most"));
         assert!(check("core=unlimited", false, Some(0), None).contains("0 is the most"));
@@ -164,7 +173,7 @@ mod tests {
     #[test]
     fn the_last_limit_of_a_resource_counts() {
         let texts = ["nofile=5".to_owned(), "core=1".to_owned(), "nofile=6".to_owned()];
-        let limits: Vec<_> = parse_all(&texts, true).unwrap().iter().map(ToString::to_string).collect();
+        let limits: Vec<_> = parse_all(&texts).unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(limits, ["core=1", "nofile=6"]);
     }
 }

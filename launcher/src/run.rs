@@ -115,7 +115,7 @@ fn boot_message(spec: &Spec, plan: &Plan, blocked: &Blocked) -> Result<OwnedFd> 
         |bytes| Strings::new(bytes).map_err(|malformed| Error::new("write the boot message", malformed.to_string()));
     let security = spec.security();
     let (masked, read_only) = (security.masked(), security.read_only());
-    let limits: Vec<u8> = spec.rlimits().iter().flat_map(|limit| limit.encode()).collect();
+    let limits: Vec<u8> = plan.rlimits.iter().flat_map(|limit| limit.encode()).collect();
     let mut setup = plan.setup;
     if security.no_new_privs {
         setup = setup.with(Setup::NO_NEW_PRIVS);

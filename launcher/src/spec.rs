@@ -133,7 +133,7 @@ impl Spec {
             // As timeout(1) has it, no time at all is no limit.
             timeout_ms: timeout_ms.filter(|time| *time > 0),
             limits: limits(run)?,
-            rlimits: rlimit::parse_all(&run.ulimits, caller.is_privileged())?,
+            rlimits: rlimit::parse_all(&run.ulimits)?,
             security: Security::new(run, caller, credentials.map_or(caller.uid, |who| who.uid))?,
             env: environment(&run.env)?,
             name: run.command[0].clone(),
