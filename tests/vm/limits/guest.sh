@@ -172,10 +172,17 @@ failed_starts_leave_nothing() {
     ran 125 limited -m 32m -w /no/where -- true
     ran 125 limited -m 32m -v /bin:/bin/busybox -- true
 }
-# After how many microseconds, for kills at all moments of a start.
-moments() { seq 0 "$1" "$2"; }
+# moments NUMBER: so many, from none to somewhat longer than a start takes, in microseconds.
+moments() {
+    [ -s /tmp/start ] || {
+        began=$(now)
+        limited -m 32m --cpus 0.5 --pids-limit 20 -- true
+        echo $((($(now) - began) * 5 / 4)) >/tmp/start
+    }
+    seq 0 $(($(cat /tmp/start) / $1)) "$(cat /tmp/start)"
+}
 killed_launcher_leaves_no_cgroup() {
-    for moment in $(moments 2500 150000); do
+    for moment in $(moments 40); do
         $sandbox -m 32m --cpus 0.5 --pids-limit 20 -- sleep 1234 &
         usleep $moment
         kill_hard $!
@@ -184,7 +191,7 @@ killed_launcher_leaves_no_cgroup() {
     done
 }
 killed_init_leaves_no_cgroup() {
-    for moment in $(moments 4000 40000); do
+    for moment in $(moments 15); do
         $sandbox -m 32m --pids-limit 20 -- sleep 1234 2>/dev/null &
         until_true has_child $! 'nsl|nsl-init'
         usleep $moment
@@ -198,6 +205,18 @@ killed_guard_leaves_no_cgroup() {
     until_true grep -q ready /tmp/ready
     kill_hard "$(child $! nsl-guard)"
     status 0 wait $!
+}
+# Both at any moment: at most what is empty stays, and goes with the next run.
+launcher_and_guard_killed_at_any_moment_leave_what_is_swept() {
+    for moment in $(moments 20); do
+        $sandbox -m 32m --cpus 0.5 --pids-limit 20 -- sleep 1234 &
+        launcher=$!
+        usleep $moment
+        # shellcheck disable=SC2046 # there may be none yet
+        kill_hard $(child $launcher nsl-guard) $launcher
+        wait $launcher || true
+    done
+    limited -m 32m --cpus 0.5 --pids-limit 20 -- true
 }
 is_empty() { grep -q '^populated 0' "$1/cgroup.events"; }
 # Without both, it stays until the next run with limits.
@@ -308,7 +327,7 @@ user_left() { is_empty $top/user && [ -z "$(ls -d $top/user/*/ 2>/dev/null)$(cat
 killed_launcher_of_a_user_leaves_no_cgroup() {
     give_user_a_cgroup
     result=0
-    for moment in $(moments 5000 150000); do
+    for moment in $(moments 20); do
         sh -c "echo 0 >$top/user/cgroup.procs; exec su -s /bin/sh user -c 'exec $sandbox -m 32m --pids-limit 9 -- sleep 1234'" &
         usleep $moment
         kill_hard $!
@@ -340,11 +359,11 @@ nested_sandboxes_have_limits_where_they_can() {
 
 # --- what it costs -------------------------------------------------------------------------------------------------
 
-# per_start OPTIONS...: milliseconds, in tenths
+# per_start OPTIONS...: milliseconds
 per_start() {
     began=$(now)
-    for _ in $(seq 40); do limited "$@" -- true; done
-    echo "$((($(now) - began) / 40000))"
+    for _ in $(seq 20); do limited "$@" -- true; done
+    echo "$((($(now) - began) / 20000))"
 }
 start_is_measured() {
     without=$(per_start)
@@ -378,6 +397,8 @@ check "a launcher killed at any moment leaves no cgroup" killed_launcher_leaves_
 check "an init killed at any moment leaves no cgroup" killed_init_leaves_no_cgroup
 check "a killed guard leaves no cgroup" killed_guard_leaves_no_cgroup
 check "what two kills leave is swept by the next run" what_two_kills_leave_is_swept_by_the_next
+check "launcher and guard killed at any moment leave what is swept" \
+    launcher_and_guard_killed_at_any_moment_leave_what_is_swept
 check "sandboxes that live are not swept" sandboxes_that_live_are_not_swept
 check "many at once leave nothing" many_at_once_leave_nothing
 check "cgroups of others are left alone" cgroups_of_others_are_left_alone
