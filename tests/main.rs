@@ -9,6 +9,7 @@ mod harness;
 mod init;
 mod jobs;
 mod leaks;
+mod limits;
 mod network;
 mod peers;
 mod plan;

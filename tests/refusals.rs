@@ -31,7 +31,7 @@ fn a_command_line_that_makes_no_sense_is_refused_in_one_line() {
         (&["run", "--rootfs", "/usr", "--empty", "true"], &["--rootfs", "--empty"]),
         (&["run", "--gateway", "10.0.0.1", "true"], &["--ip"]),
         (&["run", "--stop-timeout", "soon", "true"], &["'soon'"]),
-        (&["run", "--stop-timeout", "4294967295", "true"], &["too many"]),
+        (&["run", "--stop-timeout", "4294967295", "true"], &["too long"]),
         (&["run", "--log-level", "loud", "true"], &["'loud'"]),
         (&["run", "--tty", "true"], &["use --tty", "stdin is no terminal", "hint"]),
         (&["run", "-e", "=x", "true"], &["no name"]),

@@ -1,5 +1,6 @@
 //! The one table of hints: what an errno means where its words mislead, and what mends it.
 
+use crate::cgroup::{Controllers, Refusal};
 use crate::error::Error;
 use crate::plan::{Plan, Step};
 use crate::spec::Spec;
@@ -21,6 +22,8 @@ pub fn namespaces(plan: &Plan, errno: rustix::io::Errno) -> Error {
         Errno::ENOSPC | Errno::EUSERS => error.hint(
             "a limit of namespaces is reached: see the sysctls user.max_*_namespaces; one of them is 0 or used up",
         ),
+        Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP if plan.limits.is_some() => error
+            .hint("nobody may be put into the sandbox's cgroup: see cgroup.type and cgroup.procs of those above it"),
         Errno::EAGAIN => error.hint("a limit of processes is reached: see ulimit -u and kernel.pid_max"),
         Errno::ENOSYS => error.hint("nsl needs Linux 5.12 or newer"),
         Errno::EINVAL => error.hint("the kernel was built without one of these namespaces"),
@@ -50,6 +53,69 @@ pub fn memory_file(errno: Errno) -> Error {
         Errno::EACCES => error.hint("sysctl vm.memfd_noexec is 2, which forbids it: nsl needs 0 or 1"),
         Errno::EMFILE => error.hint(FILES),
         _ => error,
+    }
+}
+
+pub const PROC: &str = "/proc is not mounted: mount -t proc proc /proc";
+
+/// Where cgroup v1 has the controllers `taken`, or cgroup v2 is absent.
+pub fn cgroup_v1(step: &'static str, taken: Controllers) -> Error {
+    let cause = if taken.is_empty() {
+        "this host has no cgroup v2".to_owned()
+    } else {
+        format!("this host has cgroup v1 for {taken}")
+    };
+    Error::new(step, cause).hint("boot with systemd.unified_cgroup_hierarchy=1")
+}
+
+/// Where no mount of cgroup2 shows nsl's own cgroup.
+pub fn cgroup_out_of_sight(step: &'static str, is_mounted: bool) -> Error {
+    if is_mounted {
+        Error::new(step, "the mounted cgroup2 does not show the cgroup that nsl is in")
+            .hint("mount a new one: mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    } else {
+        Error::new(step, "cgroup2 is not mounted").hint("mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    }
+}
+
+pub fn cgroup_read_only(step: &'static str, mount_point: &Path) -> Error {
+    Error::new(step, format!("cgroup2 is mounted read-only on {}", mount_point.display()))
+        .hint("containers have it so, unless they are privileged: limit the outer one, or run nsl outside")
+}
+
+/// Where no cgroup is fit to hold the sandbox's; `step` completes "cannot …" for a controller, `name` has the cgroup of a
+/// level.
+pub fn no_cgroup(
+    step: impl Fn(Controllers) -> &'static str,
+    wanted: Controllers,
+    refusal: Refusal,
+    name: impl Fn(usize) -> String,
+) -> Error {
+    let user = if nix::unistd::geteuid().is_root() { "" } else { "--user " };
+    let delegate = if Path::new("/run/systemd/system").exists() {
+        format!("systemd-run {user}--scope -p Delegate=yes nsl …")
+    } else if user.is_empty() {
+        "move nsl into a cgroup that holds nothing else".to_owned()
+    } else {
+        "root can give you a cgroup: mkdir, chown -R, and start nsl alone in it".to_owned()
+    };
+    let first = step(wanted.first());
+    match refusal {
+        Refusal::Absent(controller) => {
+            Error::new(step(controller), format!("there is no cgroup controller {controller} here")).hint(
+                "a container may lack it; else see cgroup_disable= and cgroup_enable= of the kernel's command line",
+            )
+        }
+        Refusal::NotEnabled(controller, level) => {
+            let cause = format!("the controller {controller} is not enabled for {}", name(level));
+            Error::new(step(controller), cause).hint(delegate)
+        }
+        Refusal::NotWritable(level) => {
+            Error::new(first, format!("the cgroup {} is not yours to change", name(level))).hint(delegate)
+        }
+        Refusal::HoldsOthers(level) => {
+            Error::new(first, format!("the cgroup {} holds other processes as well", name(level))).hint(delegate)
+        }
     }
 }
 
@@ -151,6 +217,8 @@ pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
             _ => Error::os(step.to_string(), errno),
         },
         InitStep::Fork => Error::os(step.to_string(), errno).hint("a limit of processes is reached"),
+        InitStep::SetLimits if errno == Errno::EPERM => Error::os(step.to_string(), errno)
+            .hint("to raise a hard limit takes CAP_SYS_RESOURCE, outside of any user namespace"),
         InitStep::SetCredentials => {
             Error::os(step.to_string(), errno).hint("the user or group is not mapped in this user namespace")
         }

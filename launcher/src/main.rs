@@ -2,7 +2,9 @@
 
 #![cfg_attr(not(test), no_main)]
 
+mod cgroup;
 mod cli;
+mod deadline;
 mod error;
 mod export;
 mod hints;
@@ -10,6 +12,7 @@ mod image;
 mod log;
 mod net;
 mod plan;
+mod rlimit;
 mod root;
 mod run;
 mod seccomp;
@@ -20,6 +23,7 @@ mod spec;
 mod status;
 mod sys;
 mod terminal;
+mod units;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};

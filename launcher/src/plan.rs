@@ -1,7 +1,9 @@
 //! From a Spec to the ordered steps that carry it out, as data. Pure: what it must know of the host is handed in.
 //! `Display` of a step is its one phrase, for `--dry-run`, spans and errors ("cannot …") alike.
 
+use crate::cgroup::Limits;
 use crate::net::VethPlan;
+use crate::rlimit::Rlimit;
 use crate::security::landlock::Rule;
 use crate::spec::{Network, Root, Spec, Volume};
 use nsl_shared::boot::{InitStep, Setup};
@@ -136,10 +138,14 @@ pub struct Plan {
     /// A user namespace comes with the others.
     pub user_namespace: bool,
     pub network: Network,
+    /// Those of a cgroup of the sandbox's own.
+    pub limits: Option<Limits>,
     pub child: Vec<Step>,
     pub setup: Setup,
     /// Parts of /proc and /sys are hidden or read-only.
     pub guarded: bool,
+    /// Those of the command's process.
+    pub rlimits: Vec<Rlimit>,
     pub hostname: String,
 }
 
@@ -196,9 +202,11 @@ impl Plan {
         Self {
             user_namespace,
             network: spec.network(),
+            limits: Some(spec.limits()).filter(|limits| *limits != Limits::default()),
             child,
             setup,
             guarded: spec.security().guarded,
+            rlimits: spec.rlimits().to_vec(),
             hostname: spec.hostname().to_owned(),
         }
     }
@@ -236,6 +244,9 @@ fn host_entry(entry: HostEntry) -> Option<Step> {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "on the host:")?;
+        if let Some(limits) = &self.limits {
+            writeln!(f, "  make a cgroup with at most {limits}")?;
+        }
         write!(f, "  create namespaces:")?;
         self.namespaces().try_for_each(|name| write!(f, " {name}"))?;
         writeln!(f)?;
@@ -258,6 +269,11 @@ impl fmt::Display for Plan {
             if self.setup.contains(step) {
                 writeln!(f, "  {words}")?;
             }
+        }
+        if !self.rlimits.is_empty() {
+            write!(f, "  {}:", InitStep::SetLimits)?;
+            self.rlimits.iter().try_for_each(|limit| write!(f, " {limit}"))?;
+            writeln!(f)?;
         }
         writeln!(f, "  {}", InitStep::Execute)
     }

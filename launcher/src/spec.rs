@@ -1,10 +1,13 @@
 //! What to run, valid in itself and against this host: made from the command line, with fields that nobody can
 //! set wrong afterwards. Making it reads the host and changes nothing.
 
+use crate::cgroup::Limits;
 use crate::cli::{NetworkKind, Run};
 use crate::error::{Error, Result};
 use crate::net::{self, Request, VethPlan};
+use crate::rlimit::{self, Rlimit};
 use crate::security::Security;
+use crate::units;
 use nix::errno::Errno;
 use nsl_shared::boot::Credentials;
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -88,6 +91,9 @@ pub struct Spec {
     credentials: Option<Credentials>,
     terminal: bool,
     grace_ms: u32,
+    timeout_ms: Option<u32>,
+    limits: Limits,
+    rlimits: Vec<Rlimit>,
     security: Security,
     args: Vec<u8>,
     env: Vec<u8>,
@@ -108,10 +114,8 @@ impl Spec {
         let workdir = workdir(run.workdir.as_deref(), &root, &volumes)?;
         let hostname = run.hostname.as_deref().map_or_else(|| Ok(HOSTNAME.to_owned()), hostname)?;
         let credentials = run.user.as_deref().map(|text| user(text, caller)).transpose()?;
-        let grace_ms = run
-            .stop_timeout
-            .checked_mul(1000)
-            .ok_or_else(|| Error::new("use --stop-timeout", format!("{} seconds are too many", run.stop_timeout)))?;
+        let grace_ms = units::milliseconds("--stop-timeout", &run.stop_timeout)?;
+        let timeout_ms = run.timeout.as_deref().map(|text| units::milliseconds("--timeout", text)).transpose()?;
         let terminal = !run.no_tty && (run.tty || std::io::stdin().is_terminal() && std::io::stdout().is_terminal());
         if run.tty && !std::io::stdin().is_terminal() {
             return Err(Error::new("use --tty", "stdin is no terminal").hint("leave --tty out"));
@@ -126,6 +130,10 @@ impl Spec {
             credentials,
             terminal,
             grace_ms,
+            // As timeout(1) has it, no time at all is no limit.
+            timeout_ms: timeout_ms.filter(|time| *time > 0),
+            limits: limits(run)?,
+            rlimits: rlimit::parse_all(&run.ulimits)?,
             security: Security::new(run, caller, credentials.map_or(caller.uid, |who| who.uid))?,
             env: environment(&run.env)?,
             name: run.command[0].clone(),
@@ -169,6 +177,21 @@ impl Spec {
         self.grace_ms
     }
 
+    /// How long the command may run, in milliseconds.
+    pub fn timeout_ms(&self) -> Option<u32> {
+        self.timeout_ms
+    }
+
+    /// Limits of all that is inside.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Resource limits of the command's process.
+    pub fn rlimits(&self) -> &[Rlimit] {
+        &self.rlimits
+    }
+
     pub fn security(&self) -> &Security {
         &self.security
     }
@@ -187,6 +210,14 @@ impl Spec {
     pub fn name(&self) -> &OsStr {
         &self.name
     }
+}
+
+fn limits(run: &Run) -> Result<Limits> {
+    Ok(Limits {
+        memory: run.memory.as_deref().map(|text| units::bytes("--memory", text)).transpose()?,
+        cpu: run.cpus.as_deref().map(|text| units::cpus("--cpus", text)).transpose()?,
+        processes: run.pids_limit.map(|number| units::processes("--pids-limit", number)).transpose()?.flatten(),
+    })
 }
 
 fn root(run: &Run) -> Result<Root> {

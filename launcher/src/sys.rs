@@ -21,11 +21,15 @@ pub enum Side {
     Parent { pid: u32, pidfd: OwnedFd },
 }
 
-/// Makes a child in the new namespaces `flags` (`CLONE_NEW…`), as fork(2) does otherwise: clone(2), "clone3".
+/// `CLONE_INTO_CGROUP`: clone(2), since Linux 5.7.
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
+/// Makes a child in the new namespaces `flags` (`CLONE_NEW…`), and in the cgroup whose directory is given, as fork(2) does
+/// otherwise: clone(2), "clone3".
 ///
 /// The process must have one thread: the child goes on with a copy of its memory, in which no other thread could
 /// ever release a lock. Checked in builds with debug assertions.
-pub fn clone3(flags: u64) -> Result<Side, Errno> {
+pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, Errno> {
     debug_assert_eq!(
         procfs::process::Process::myself().and_then(|me| me.stat()).map_or(1, |stat| stat.num_threads),
         1,
@@ -37,6 +41,10 @@ pub fn clone3(flags: u64) -> Result<Side, Errno> {
     args.flags = flags | libc::CLONE_PIDFD as u64;
     args.pidfd = &raw mut pidfd as u64;
     args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
     // SAFETY: args is of the size given and lives through the call, and so does pidfd; without CLONE_VM the child
     // has a memory of its own, and with one thread nothing in it is locked.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
@@ -137,6 +145,21 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     // SAFETY: no memory is touched, and no descriptor is closed yet.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     checked(result).map(drop)
+}
+
+/// Closes every descriptor but these: close_range(2). For a process that was cloned and uses no other from here on.
+pub fn close_all_but<const N: usize>(kept: [BorrowedFd<'_>; N]) {
+    let mut numbers = kept.map(|descriptor| descriptor.as_raw_fd() as u32);
+    numbers.sort_unstable();
+    let ends = numbers.into_iter().chain([u32::MAX]);
+    let mut first = 0;
+    for end in ends {
+        if first < end {
+            // SAFETY: no memory is touched; what still owns one of the descriptors is never used or dropped again.
+            unsafe { libc::syscall(libc::SYS_close_range, first, end - 1, 0) };
+        }
+        first = end.saturating_add(1);
+    }
 }
 
 fn last_error() -> Errno {
