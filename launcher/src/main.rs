@@ -18,6 +18,7 @@ mod signals;
 mod spawn;
 mod spec;
 mod status;
+mod store;
 mod sys;
 mod terminal;
 

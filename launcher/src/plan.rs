@@ -4,11 +4,12 @@
 use crate::net::VethPlan;
 use crate::security::landlock::Rule;
 use crate::spec::{Network, Root, Spec, Volume};
+use crate::store::Source;
 use nsl_shared::boot::{InitStep, Setup};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A step of the child between clone3 and the init, in its new namespaces.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,6 +31,8 @@ pub enum Step {
     EmptyRoot,
     /// A directory of the host as the root.
     DirectoryRoot(PathBuf),
+    /// A directory of the host with the scratch tmpfs over it.
+    Overlay(PathBuf),
     /// One directory of the host's root, copy-on-write: what a user namespace can do of `HostOverlay`.
     DirectoryOverlay(OsString),
     /// One entry of the host's root that cannot be overlaid, read-only.
@@ -83,6 +86,7 @@ impl fmt::Display for Step {
             Self::HostOverlay => f.write_str("mount an overlay of the host's / on /"),
             Self::EmptyRoot => f.write_str("mount a tmpfs on /"),
             Self::DirectoryRoot(path) => write!(f, "bind {} on /", path.display()),
+            Self::Overlay(path) => write!(f, "mount an overlay of {} on /", path.display()),
             Self::DirectoryOverlay(name) => {
                 write!(f, "mount an overlay of the host's /{0} on /{0}", name.display())
             }
@@ -133,6 +137,8 @@ impl HostEntry {
 
 /// All that happens, in order: on the host, in the child, in the init.
 pub struct Plan {
+    /// What is to be in the store; the overlay is one of it, until `found` tells where it is.
+    pub unpack: Option<Source>,
     /// A user namespace comes with the others.
     pub user_namespace: bool,
     pub network: Network,
@@ -158,6 +164,7 @@ impl Plan {
             child.push(Step::MapIdentity { uid: spec.caller().uid, gid: spec.caller().gid });
         }
         child.push(Step::PrivateMounts);
+        let mut unpack = None;
         match spec.root() {
             Root::Host if user_namespace => {
                 child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::EmptyRoot]);
@@ -165,6 +172,11 @@ impl Plan {
             }
             Root::Host => child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::HostOverlay]),
             Root::Empty => child.extend([Step::EmptyRoot, Step::Names(NamesIn::Root)]),
+            Root::Layer(path) => child.extend(layer(path)),
+            Root::Unpacked(source) => {
+                child.extend(layer(source.path()));
+                unpack = Some(source.clone());
+            }
             Root::Directory(path) => {
                 child.extend([Step::Scratch, Step::DirectoryRoot(path.clone()), Step::Names(NamesIn::Binds)]);
             }
@@ -194,12 +206,21 @@ impl Plan {
             setup = setup.with(Setup::ANY_WORKDIR);
         }
         Self {
+            unpack,
             user_namespace,
             network: spec.network(),
             child,
             setup,
             guarded: spec.security().guarded,
             hostname: spec.hostname().to_owned(),
+        }
+    }
+
+    /// What was to be in the store is there, as this directory.
+    pub fn found(&mut self, root: PathBuf) {
+        self.unpack = None;
+        if let Some(step) = self.child.iter_mut().find(|step| matches!(step, Step::Overlay(_))) {
+            *step = Step::Overlay(root);
         }
     }
 
@@ -219,6 +240,11 @@ impl Plan {
     }
 }
 
+/// A directory as the lower layer of the root.
+fn layer(path: &Path) -> [Step; 3] {
+    [Step::Scratch, Step::Names(NamesIn::Layer), Step::Overlay(path.to_path_buf())]
+}
+
 fn host_entry(entry: HostEntry) -> Option<Step> {
     match entry {
         HostEntry::Directory { name, .. } | HostEntry::Link { name, .. }
@@ -236,6 +262,9 @@ fn host_entry(entry: HostEntry) -> Option<Step> {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "on the host:")?;
+        if let Some(source) = &self.unpack {
+            writeln!(f, "  unpack {} into the store", source.path().display())?;
+        }
         write!(f, "  create namespaces:")?;
         self.namespaces().try_for_each(|name| write!(f, " {name}"))?;
         writeln!(f)?;
