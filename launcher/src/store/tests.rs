@@ -4,6 +4,7 @@
 #[path = "../../../shared/tests/mutation/mod.rs"]
 mod mutation;
 #[path = "../../../tests/archives/writer.rs"]
+#[expect(dead_code, reason = "the end-to-end tests use all of it")]
 mod writer;
 
 use super::{Source, place, unpacked_in};
