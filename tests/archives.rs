@@ -110,15 +110,20 @@ fn an_archive_is_unpacked_once_whatever_it_is_called_and_again_when_it_changes()
     assert_eq!(roots(&host, STORE).len(), 1);
 }
 
+/// Starts with the archive until the store knows it: a file that was changed just now may change again unseen.
+fn settle(host: &Host, archive: &str) {
+    crate::harness::wait_until("the store knows the file", || {
+        run(host, &[], archive, "echo started").run().assert_prints("started");
+        host.path(STORE).join("index").read_dir().is_ok_and(|entries| entries.count() == 1)
+    });
+}
+
 #[test]
 fn an_archive_that_was_left_alone_is_not_read_again() {
     let host = crate::host!("busybox");
     let archive = put(&host, "a", &tiny(&host).end());
     host.sh(&format!("touch -d '1 hour ago' {archive}"));
-    crate::harness::wait_until("the file is settled", || {
-        run(&host, &[], &archive, "true").run().assert_prints("");
-        host.path(STORE).join("index").read_dir().is_ok_and(|entries| entries.count() == 1)
-    });
+    settle(&host, &archive);
     let read_by_nsl = |script: &str| {
         let mut running = run(&host, &[], &archive, script).start();
         assert_eq!(running.line(), "ready");
@@ -304,8 +309,16 @@ fn a_store_of_somebody_else_is_not_used() {
     let host = crate::host!("busybox");
     let archive = put(&host, "a", &tiny(&host).end());
     host.sh(&format!("mkdir {STORE}; chown {USER} {STORE}"));
-    run(&host, &[], &archive, "true").run().assert_refused(125, &["the store /tmp/test/store belongs to another user"]);
+    let words = ["the store /tmp/test/store belongs to another user"];
+    run(&host, &[], &archive, "true").run().assert_refused(125, &words);
     assert_eq!(host.sh(&format!("ls -A {STORE}")), "");
+    // Not even where it says that the archive is there already.
+    host.sh(&format!("chown 0 {STORE}; touch -d '1 hour ago' {archive}"));
+    settle(&host, &archive);
+    host.sh(&format!("chown {USER} {STORE}"));
+    run(&host, &[], &archive, "true").run().assert_refused(125, &words);
+    let relative = run(&host, &[], &archive, "true").env("NSL_STORE", "store").run();
+    relative.assert_refused(125, &["NSL_STORE", "not an absolute path"]);
 }
 
 #[test]

@@ -8,6 +8,9 @@ mod export;
 mod hints;
 mod image;
 mod log;
+#[cfg(test)]
+#[path = "../../shared/tests/mutation/mod.rs"]
+mod mutation;
 mod net;
 mod plan;
 mod root;

@@ -4,9 +4,12 @@
 use super::writer::{Archive, gzip};
 use super::{STORE, USERS_STORE, as_user, put, roots, run, tiny};
 use crate::harness::{DIR, Host, NSL, Running, USER, wait_until};
-use nix::sys::signal::Signal;
+use crate::pty::{CTRL_C, Pty};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// An archive that takes a while: so many files, in directories of a hundred.
 fn many(host: &Host, count: usize) -> Vec<u8> {
@@ -83,6 +86,38 @@ fn a_signal_leaves_nothing_half_done() {
     wait_until("something is unpacked", || in_the_making(&host).is_some());
     running.signal(Signal::SIGHUP);
     running.finish().assert_prints("tiny");
+}
+
+#[test]
+fn somebody_at_a_terminal_sees_how_far_it_is_and_can_end_it() {
+    let host = crate::host!("busybox");
+    let archive = put(&host, "a", &gzip(&many(&host, 8000)));
+    let slow = |keys: &str| {
+        let mut pty = Pty::start(run(&host, &[], &archive, "cat /etc/name"));
+        wait_until("something is unpacked", || in_the_making(&host).is_some());
+        let pid = Pid::from_raw(pty.pid().cast_signed());
+        // Longer than it takes nsl to tell.
+        kill(pid, Signal::SIGSTOP).expect("stop nsl");
+        let stopped = Instant::now();
+        wait_until("it has taken a while", || stopped.elapsed() > Duration::from_millis(600));
+        pty.keys(keys);
+        kill(pid, Signal::SIGCONT).expect("continue nsl");
+        let code = pty.end();
+        (code, pty.all())
+    };
+    let (code, shown) = slow(CTRL_C);
+    assert_eq!(code, 130, "{shown}");
+    assert!(roots(&host, STORE).is_empty());
+    let (code, shown) = slow("");
+    assert_eq!(code, 0, "{shown}");
+    let line = shown.find("\rnsl: unpacking a [").expect("it tells how far it is");
+    let cleared = shown.find("\r\x1b[K").expect("the line is cleared");
+    let printed = shown.find("tiny").expect("the command prints");
+    assert!(line < cleared && cleared < printed, "{shown:?}");
+    // What is quick is done without a word.
+    let mut pty = Pty::start(run(&host, &[], &archive, "cat /etc/name"));
+    assert_eq!(pty.end(), 0);
+    assert_eq!(pty.all(), "tiny\r\n");
 }
 
 #[test]

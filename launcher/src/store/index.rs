@@ -47,7 +47,8 @@ pub fn find(store: &Path, identity: &Identity) -> Option<PathBuf> {
     let entry = std::fs::read_to_string(store.join(place::INDEX).join(&identity.name)).ok()?;
     let digest = entry.strip_prefix(&identity.state)?.strip_prefix(' ')?.strip_suffix('\n')?;
     let root = place::root(store, digest);
-    (is_digest(digest) && root.symlink_metadata().is_ok_and(|found| found.is_dir())).then_some(root)
+    (is_digest(digest) && place::is_own(store) && root.symlink_metadata().is_ok_and(|found| found.is_dir()))
+        .then_some(root)
 }
 
 /// Notes that a file that was found so, and read from `time` on, has this digest.

@@ -10,8 +10,9 @@ use crate::error::{self, Error};
 use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use tracing::{debug, info};
 
@@ -26,8 +27,9 @@ pub const INDEX: &str = "index";
 /// Where the caller's store is.
 pub fn location() -> error::Result<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
-    if let Some(path) = variable("NSL_STORE") {
-        return Ok(path);
+    if let Some(path) = std::env::var_os("NSL_STORE").map(PathBuf::from) {
+        let relative = || Error::new("use the store that NSL_STORE names", "it is not an absolute path");
+        return if path.is_absolute() { Ok(path) } else { Err(relative()) };
     }
     if rustix::process::geteuid().is_root() {
         return Ok("/var/lib/nsl/store".into());
@@ -44,6 +46,11 @@ pub fn root(store: &Path, digest: &str) -> PathBuf {
     store.join(ROOTS).join(digest)
 }
 
+/// Is the store the caller's own? Another's may hold anything.
+pub fn is_own(store: &Path) -> bool {
+    std::fs::metadata(store).is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw())
+}
+
 /// A store that can be written to.
 pub struct Store {
     path: PathBuf,
@@ -56,7 +63,8 @@ impl Store {
     /// Opens the store, made where it is missing.
     pub fn open(path: &Path) -> Result<Self> {
         let failed = |errno| Fault::os(path.as_os_str().as_encoded_bytes(), errno);
-        std::fs::create_dir_all(path).map_err(|error| Fault::read(&path.display().to_string(), &error))?;
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
+        made.map_err(|error| Fault::read(&path.display().to_string(), &error))?;
         // The last part may be a link: to a larger disk, for example.
         let store = rustix::fs::open(path, OPEN - OFlags::NOFOLLOW, Mode::empty()).map_err(failed)?;
         let found = rustix::fs::fstat(&store).map_err(failed)?;

@@ -1,13 +1,12 @@
 //! Archives of any bytes: each is unpacked as a whole, or refused in one line; nothing is written anywhere else, and
 //! nothing half-done stays. As root all of it happens where nothing but a tmpfs can be written to.
 
-#[path = "../../../shared/tests/mutation/mod.rs"]
-mod mutation;
 #[path = "../../../tests/archives/writer.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use all of it")]
 mod writer;
 
 use super::{Source, place, unpacked_in};
+use crate::mutation;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use std::fs;
