@@ -30,9 +30,13 @@ writes stays in memory and is gone at the end.
 Exit status: the command's own; 128+N if signal N ended it; 127 if it was not found, 126 if it could not be
 executed, 125 if nsl itself failed, 124 if --timeout ended it.")]
 pub struct Run {
-    /// Use DIR as the root directory
-    #[arg(long, value_name = "DIR", conflicts_with = "empty", help_heading = "Root")]
+    /// Use this directory, archive (.tar, .gz, .zst) or OCI layout as the root
+    #[arg(long, value_name = "PATH", conflicts_with = "empty", help_heading = "Root")]
     pub rootfs: Option<PathBuf>,
+
+    /// Keep nothing of what the command writes to the directory of --rootfs, as with an archive
+    #[arg(short = 'x', long, requires = "rootfs", help_heading = "Root")]
+    pub ephemeral: bool,
 
     /// Start from an empty root in memory; fill it with -v
     #[arg(long, help_heading = "Root")]

@@ -4,6 +4,7 @@ use crate::cgroup::{Controllers, Refusal};
 use crate::error::Error;
 use crate::plan::{Plan, Step};
 use crate::spec::Spec;
+use crate::store::Fault;
 use nix::errno::Errno;
 use nsl_shared::boot::InitStep;
 use nsl_shared::exit;
@@ -134,17 +135,39 @@ pub fn output(file: &Path, error: &std::io::Error) -> Error {
     }
 }
 
+/// Why an archive or a layout could not be unpacked.
+pub fn unpack(path: &Path, fault: Fault) -> Error {
+    let step = format!("unpack {}", path.display());
+    match fault {
+        Fault::Content(words) => Error::new(step, words),
+        Fault::Interrupted => Error::new(step, "a signal came"),
+        Fault::System { what, errno } => {
+            let error = Error::new(step, format!("{what}: {}", errno.desc()));
+            match errno {
+                Errno::ENOSPC | Errno::EDQUOT => {
+                    error.hint("the store needs more room: remove what is in it, or name another place in NSL_STORE")
+                }
+                Errno::EROFS | Errno::EACCES => error.hint("NSL_STORE can name a place that is writable for you"),
+                Errno::ENOSYS => error.hint("nsl needs Linux 5.12 or newer"),
+                _ => error,
+            }
+        }
+    }
+}
+
 /// A step of the child that failed.
 pub fn child_step(step: &Step, errno: i32) -> Error {
     let errno = Errno::from_raw(errno);
     let error = Error::os(step.to_string(), errno);
     match (step, errno) {
-        (Step::HostOverlay | Step::DirectoryOverlay(_), Errno::ENODEV) => {
+        (Step::HostOverlay | Step::DirectoryOverlay(_) | Step::Overlay(_), Errno::ENODEV) => {
             error.hint("the kernel has no overlay: modprobe overlay, or use --rootfs or --empty")
         }
         (Step::HostOverlay, Errno::EINVAL) => {
             error.hint("this root can be no lower layer, as inside other overlays: use --rootfs or --empty")
         }
+        (Step::Overlay(_), Errno::EINVAL) => error
+            .hint("this directory can be no lower layer: it lies on an overlay of overlays, or has mounts below it"),
         (Step::Scratch, Errno::ENOENT) => error.hint("the host has no directory /proc: mkdir /proc"),
         (Step::MapIdentity { .. }, Errno::ENOENT) => error.hint("/proc is not mounted: mount -t proc proc /proc"),
         (Step::DirectoryRoot(_), Errno::EROFS | Errno::EACCES | Errno::EPERM) => {

@@ -10,6 +10,9 @@ mod export;
 mod hints;
 mod image;
 mod log;
+#[cfg(test)]
+#[path = "../../shared/tests/mutation/mod.rs"]
+mod mutation;
 mod net;
 mod plan;
 mod rlimit;
@@ -21,6 +24,7 @@ mod signals;
 mod spawn;
 mod spec;
 mod status;
+mod store;
 mod sys;
 mod terminal;
 mod units;

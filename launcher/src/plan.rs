@@ -6,11 +6,12 @@ use crate::net::VethPlan;
 use crate::rlimit::Rlimit;
 use crate::security::landlock::Rule;
 use crate::spec::{Network, Root, Spec, Volume};
+use crate::store::Source;
 use nsl_shared::boot::{InitStep, Setup};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A step of the child between clone3 and the init, in its new namespaces.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +33,8 @@ pub enum Step {
     EmptyRoot,
     /// A directory of the host as the root.
     DirectoryRoot(PathBuf),
+    /// A directory of the host with the scratch tmpfs over it.
+    Overlay(PathBuf),
     /// One directory of the host's root, copy-on-write: what a user namespace can do of `HostOverlay`.
     DirectoryOverlay(OsString),
     /// One entry of the host's root that cannot be overlaid, read-only.
@@ -85,6 +88,7 @@ impl fmt::Display for Step {
             Self::HostOverlay => f.write_str("mount an overlay of the host's / on /"),
             Self::EmptyRoot => f.write_str("mount a tmpfs on /"),
             Self::DirectoryRoot(path) => write!(f, "bind {} on /", path.display()),
+            Self::Overlay(path) => write!(f, "mount an overlay of {} on /", path.display()),
             Self::DirectoryOverlay(name) => {
                 write!(f, "mount an overlay of the host's /{0} on /{0}", name.display())
             }
@@ -135,6 +139,8 @@ impl HostEntry {
 
 /// All that happens, in order: on the host, in the child, in the init.
 pub struct Plan {
+    /// What is to be in the store; the overlay is one of it, until `found` tells where it is.
+    pub unpack: Option<Source>,
     /// A user namespace comes with the others.
     pub user_namespace: bool,
     pub network: Network,
@@ -164,6 +170,7 @@ impl Plan {
             child.push(Step::MapIdentity { uid: spec.caller().uid, gid: spec.caller().gid });
         }
         child.push(Step::PrivateMounts);
+        let mut unpack = None;
         match spec.root() {
             Root::Host if user_namespace => {
                 child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::EmptyRoot]);
@@ -171,6 +178,11 @@ impl Plan {
             }
             Root::Host => child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::HostOverlay]),
             Root::Empty => child.extend([Step::EmptyRoot, Step::Names(NamesIn::Root)]),
+            Root::Layer(path) => child.extend(layer(path)),
+            Root::Unpacked(source) => {
+                child.extend(layer(source.path()));
+                unpack = Some(source.clone());
+            }
             Root::Directory(path) => {
                 child.extend([Step::Scratch, Step::DirectoryRoot(path.clone()), Step::Names(NamesIn::Binds)]);
             }
@@ -200,6 +212,7 @@ impl Plan {
             setup = setup.with(Setup::ANY_WORKDIR);
         }
         Self {
+            unpack,
             user_namespace,
             network: spec.network(),
             limits: Some(spec.limits()).filter(|limits| *limits != Limits::default()),
@@ -208,6 +221,14 @@ impl Plan {
             guarded: spec.security().guarded,
             rlimits: spec.rlimits().to_vec(),
             hostname: spec.hostname().to_owned(),
+        }
+    }
+
+    /// What was to be in the store is there, as this directory.
+    pub fn found(&mut self, root: PathBuf) {
+        self.unpack = None;
+        if let Some(step) = self.child.iter_mut().find(|step| matches!(step, Step::Overlay(_))) {
+            *step = Step::Overlay(root);
         }
     }
 
@@ -225,6 +246,11 @@ impl Plan {
         let user = self.user_namespace;
         ["mount", "pid", "ipc", "uts", "cgroup"].into_iter().chain(net.then_some("net")).chain(user.then_some("user"))
     }
+}
+
+/// A directory as the lower layer of the root.
+fn layer(path: &Path) -> [Step; 3] {
+    [Step::Scratch, Step::Names(NamesIn::Layer), Step::Overlay(path.to_path_buf())]
 }
 
 fn host_entry(entry: HostEntry) -> Option<Step> {
@@ -246,6 +272,9 @@ impl fmt::Display for Plan {
         writeln!(f, "on the host:")?;
         if let Some(limits) = &self.limits {
             writeln!(f, "  make a cgroup with at most {limits}")?;
+        }
+        if let Some(source) = &self.unpack {
+            writeln!(f, "  unpack {} into the store", source.path().display())?;
         }
         write!(f, "  create namespaces:")?;
         self.namespaces().try_for_each(|name| write!(f, " {name}"))?;

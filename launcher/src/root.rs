@@ -49,6 +49,8 @@ pub struct Assembly<'a> {
     root: Option<OwnedFd>,
     /// For the init: what the command may reach.
     pub landlock: Option<OwnedFd>,
+    /// The lower layer's /etc is a link: the names go where it leads, once there is a root in which it leads anywhere.
+    names_through_link: bool,
 }
 
 const NOSUID_NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
@@ -73,7 +75,9 @@ const TTY_GROUP: &str = "5";
 
 impl<'a> Assembly<'a> {
     pub fn new(steps: &'a [Step], names: &'a Names, user_namespace: bool) -> Self {
-        Self { steps, names, user_namespace, volumes: VecDeque::new(), scratch: None, root: None, landlock: None }
+        let volumes = VecDeque::new();
+        let (scratch, root, landlock, names_through_link) = (None, None, None, false);
+        Self { steps, names, user_namespace, volumes, scratch, root, landlock, names_through_link }
     }
 
     /// Takes hold of the sources of the volumes, once what is mounted in them can't reach the host any more.
@@ -100,10 +104,11 @@ impl<'a> Assembly<'a> {
             Step::HostOverlay => self.overlay_host()?,
             Step::EmptyRoot => self.make_empty_root()?,
             Step::DirectoryRoot(path) => self.bind_root(path)?,
+            Step::Overlay(path) => self.overlay_root(path)?,
             Step::DirectoryOverlay(name) => self.overlay_directory(name)?,
             Step::ReadOnlyBind(name) => self.bind(&Path::new("/").join(name), Path::new(name), true)?,
             Step::Link { name, target } => rustix::fs::symlinkat(target, self.root()?, name)?,
-            Step::Names(NamesIn::Layer) => self.write_names_below("upper/etc")?,
+            Step::Names(NamesIn::Layer) => self.write_names_in_layer()?,
             Step::Names(NamesIn::Root) => self.write_names_in(&self.directory("etc")?)?,
             Step::Names(NamesIn::Binds) => self.bind_names()?,
             Step::Devices { bound } => self.make_devices(*bound)?,
@@ -157,6 +162,27 @@ impl<'a> Assembly<'a> {
         }
         let layers = [("lowerdir", "/"), ("upperdir", "upper"), ("workdir", "work")];
         self.set_root(new_mount("overlay", &layers, MountAttrFlags::MOUNT_ATTR_NODEV)?)
+    }
+
+    /// An overlay of a directory that is somebody's. What nsl mounts on is in the upper layer, where no link of the
+    /// lower one can be in its place.
+    fn overlay_root(&mut self, lower: &Path) -> Result<()> {
+        for name in ["upper/dev", "upper/proc", "upper/sys"] {
+            rustix::fs::mkdirat(CWD, name, DIRECTORY)?;
+        }
+        // Overlay takes a name of at most 255 bytes, in which some have a meaning.
+        rustix::fs::symlinkat(lower, CWD, "lower")?;
+        let mut options = vec![("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work")];
+        if self.user_namespace {
+            options.push(("userxattr", ""));
+        }
+        self.set_root(new_mount("overlay", &options, MountAttrFlags::MOUNT_ATTR_NODEV)?)?;
+        if self.names_through_link
+            && let Err(errno) = self.write_names_through_link()
+        {
+            debug!("resolv.conf, hosts and hostname stay as they are: {errno}");
+        }
+        Ok(())
     }
 
     fn make_empty_root(&mut self) -> Result<()> {
@@ -259,11 +285,35 @@ impl<'a> Assembly<'a> {
         self.open(path, OFlags::CREATE | OFlags::RDONLY, FILE)
     }
 
-    fn write_names_below(&self, directory: &str) -> Result<()> {
-        let mode = rustix::fs::stat("/etc").map_or(DIRECTORY, |etc| Mode::from_raw_mode(etc.st_mode & 0o7777));
-        rustix::fs::mkdirat(CWD, directory, mode)?;
+    fn write_names_in_layer(&mut self) -> Result<()> {
+        let lower = self.steps.iter().find_map(|step| match step {
+            Step::Overlay(path) => Some(&**path),
+            _ => None,
+        });
+        let etc = lower.map_or_else(|| rustix::fs::stat("/etc"), |lower| rustix::fs::lstat(lower.join("etc")));
+        let mode = match etc {
+            Ok(etc) if lower.is_some() && FileType::from_raw_mode(etc.st_mode) != FileType::Directory => {
+                self.names_through_link = true;
+                return Ok(());
+            }
+            Ok(etc) => Mode::from_raw_mode(etc.st_mode & 0o7777),
+            Err(_) => DIRECTORY,
+        };
+        rustix::fs::mkdirat(CWD, "upper/etc", mode)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        self.write_names_in(&rustix::fs::openat(CWD, directory, flags, Mode::empty())?)
+        self.write_names_in(&rustix::fs::openat(CWD, "upper/etc", flags, Mode::empty())?)
+    }
+
+    /// Puts the names where the root's /etc leads inside the root. Where that is nowhere, all stays as it is.
+    fn write_names_through_link(&self) -> Result<()> {
+        let directory = self.open(Path::new("etc"), OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+        for (name, _) in self.names.files() {
+            match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        self.write_names_in(&directory)
     }
 
     fn write_names_in(&self, directory: &OwnedFd) -> Result<()> {

@@ -15,6 +15,7 @@ use crate::signals::{Blocked, Signals, stop_self};
 use crate::spawn::{self, Ended, Init, Luggage};
 use crate::spec::{Network, Spec};
 use crate::status::{self, Received};
+use crate::store;
 use crate::terminal::{self, Relay, Terminal};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -34,7 +35,7 @@ const PAUSE: u8 = 100;
 /// Runs the command; returns its exit code.
 pub fn run(run: &cli::Run) -> Result<u8> {
     let spec = Spec::new(run)?;
-    let plan = Plan::new(&spec, host_entries);
+    let mut plan = Plan::new(&spec, host_entries);
     if run.dry_run {
         return show(&plan);
     }
@@ -42,6 +43,9 @@ pub fn run(run: &cli::Run) -> Result<u8> {
         net::check(veth)?;
     }
     let names = names(&plan)?;
+    if let Some(source) = &plan.unpack {
+        plan.found(store::unpacked(source)?);
+    }
     let blocked = Blocked::new()?;
     let boot = boot_message(&spec, &plan, &blocked)?;
     let init = image::init().map_err(hints::memory_file)?;

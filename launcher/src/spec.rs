@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::net::{self, Request, VethPlan};
 use crate::rlimit::{self, Rlimit};
 use crate::security::Security;
+use crate::store::Source;
 use crate::units;
 use nix::errno::Errno;
 use nsl_shared::boot::Credentials;
@@ -31,6 +32,10 @@ pub enum Root {
     Host,
     /// A directory of the host.
     Directory(PathBuf),
+    /// A directory of the host, copy-on-write.
+    Layer(PathBuf),
+    /// What is unpacked into the store, copy-on-write.
+    Unpacked(Source),
     /// An empty file system in memory.
     Empty,
 }
@@ -227,8 +232,17 @@ fn root(run: &Run) -> Result<Root> {
     let step = || format!("use {} as the root", directory.display());
     let path = std::fs::canonicalize(directory).map_err(|error| Error::io(step(), &error))?;
     let metadata = std::fs::metadata(&path).map_err(|error| Error::io(step(), &error))?;
-    if !metadata.is_dir() {
-        return Err(Error::os(step(), Errno::ENOTDIR).hint("--rootfs takes an unpacked directory"));
+    if metadata.is_dir() || metadata.is_file() {
+        match Source::recognise(&path).map_err(|error| Error::io(step(), &error))? {
+            Some(source) => return Ok(Root::Unpacked(source)),
+            None if metadata.is_dir() => {}
+            None => {
+                return Err(Error::new(step(), "it is neither a directory nor an archive that nsl knows")
+                    .hint("--rootfs takes a tar archive, plain or compressed by gzip or zstd"));
+            }
+        }
+    } else {
+        return Err(Error::os(step(), Errno::ENOTDIR));
     }
     if path == Path::new("/") {
         return Err(Error::new(step(), "it is the host's own").hint("leave --rootfs out for a view of the host"));
@@ -236,7 +250,7 @@ fn root(run: &Run) -> Result<Root> {
     if let Err(errno) = nix::unistd::access(&path, nix::unistd::AccessFlags::R_OK | nix::unistd::AccessFlags::X_OK) {
         return Err(Error::os(step(), errno));
     }
-    Ok(Root::Directory(path))
+    Ok(if run.ephemeral { Root::Layer(path) } else { Root::Directory(path) })
 }
 
 fn network(run: &Run, caller: Caller) -> Result<Network> {
@@ -424,12 +438,13 @@ mod tests {
         assert_eq!(*spec_of(&[], ROOT).unwrap().root(), Root::Host);
         assert_eq!(*spec_of(&["--empty"], ROOT).unwrap().root(), Root::Empty);
         assert_eq!(*spec_of(&["--rootfs", "/usr"], ROOT).unwrap().root(), Root::Directory("/usr".into()));
+        assert_eq!(*spec_of(&["-x", "--rootfs", "/usr"], ROOT).unwrap().root(), Root::Layer("/usr".into()));
     }
 
     #[test]
     fn a_rootfs_that_cannot_be_one_is_refused() {
         assert!(refusal(&["--rootfs", "/nowhere"], ROOT).contains("No such file or directory"));
-        assert!(refusal(&["--rootfs", "/etc/passwd"], ROOT).contains("Not a directory"));
+        assert!(refusal(&["--rootfs", "/etc/passwd"], ROOT).contains("neither a directory nor an archive"));
         assert!(refusal(&["--rootfs", "/"], ROOT).contains("the host's own"));
     }
 

@@ -134,6 +134,24 @@ pub fn bits_of(set: &libc::sigset_t) -> u64 {
     (1..=64).filter(|number| contains(*number)).fold(0, |bits, number| bits | 1 << (number - 1))
 }
 
+/// The signals that are held back and wait for it to end, as bits like those of [`bits_of`].
+pub fn pending_signals() -> u64 {
+    // SAFETY: all bytes zero is a valid value of this set of bits.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set lives through the call, which writes to nothing else.
+    unsafe { libc::sigpending(&raw mut set) };
+    bits_of(&set)
+}
+
+/// Does this process ignore a signal?
+pub fn ignores(signal: Signal) -> bool {
+    // SAFETY: all bytes zero is a valid value of this struct of integers and an optional function.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new action nothing changes; the present one is written to a struct that lives through the call.
+    unsafe { libc::sigaction(signal as libc::c_int, std::ptr::null(), &raw mut action) };
+    action.sa_sigaction == libc::SIG_IGN
+}
+
 /// Takes over a descriptor that the kernel just gave this process.
 pub fn own(number: RawFd) -> OwnedFd {
     // SAFETY: its one caller has it from a message of the kernel's, and gives it to nobody else.
