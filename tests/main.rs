@@ -9,6 +9,8 @@ mod harness;
 mod init;
 mod jobs;
 mod leaks;
+mod mount_calls;
+mod mounts;
 mod network;
 mod peers;
 mod plan;

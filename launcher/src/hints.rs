@@ -22,7 +22,8 @@ pub fn namespaces(plan: &Plan, errno: rustix::io::Errno) -> Error {
             "a limit of namespaces is reached: see the sysctls user.max_*_namespaces; one of them is 0 or used up",
         ),
         Errno::EAGAIN => error.hint("a limit of processes is reached: see ulimit -u and kernel.pid_max"),
-        Errno::ENOSYS => error.hint("nsl needs Linux 5.12 or newer"),
+        Errno::ENOSYS => error
+            .hint("nsl needs clone3: Linux 5.11 or newer, and no container around it whose filter forbids the call"),
         Errno::EINVAL => error.hint("the kernel was built without one of these namespaces"),
         _ => error,
     }
@@ -90,14 +91,16 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
         (Step::Devices { .. } | Step::Sys { .. }, Errno::ENOTDIR | Errno::ELOOP) => {
             error.hint("in the root this must be a directory, not a link")
         }
-        (Step::Volume(_), Errno::EROFS) => {
+        (Step::Mount(_), Errno::EROFS) => {
             error.hint("the target is not in the root, which is read-only: make it first")
         }
-        (Step::Volume(_), Errno::ENOTDIR | Errno::EISDIR) => {
+        (Step::Mount(_), Errno::ENOTDIR | Errno::EISDIR) => {
             error.hint("one of source and target is a file, the other a directory")
         }
         (Step::Landlock(_), Errno::ENOENT) => error.hint("each of these paths must exist inside the sandbox"),
         (_, Errno::EMFILE) => error.hint(FILES),
+        (_, Errno::ENOSYS) => error
+            .hint("nsl needs openat2: Linux 5.11 or newer, and no container around it whose filter forbids the call"),
         (_, Errno::ENOSPC) => {
             error.hint("a limit is reached: see the sysctls fs.mount-max and user.max_mnt_namespaces")
         }

@@ -8,6 +8,7 @@ mod export;
 mod hints;
 mod image;
 mod log;
+mod mounts;
 mod net;
 mod plan;
 mod root;
