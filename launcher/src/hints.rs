@@ -1,6 +1,7 @@
 //! The one table of hints: what an errno means where its words mislead, and what mends it.
 
 use crate::error::Error;
+use crate::mounts::{Kind, Mount};
 use crate::plan::{Plan, Step};
 use crate::spec::Spec;
 use nix::errno::Errno;
@@ -55,6 +56,7 @@ pub fn memory_file(errno: Errno) -> Error {
 }
 
 const FILES: &str = "nsl needs some fifteen open files: see ulimit -n";
+const NO_OVERLAY: &str = "the kernel has no overlay: modprobe overlay, or use --rootfs or --empty";
 
 /// Why `nsl init` could not write its file.
 pub fn output(file: &Path, error: &std::io::Error) -> Error {
@@ -74,12 +76,7 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
     let errno = Errno::from_raw(errno);
     let error = Error::os(step.to_string(), errno);
     match (step, errno) {
-        (Step::HostOverlay | Step::DirectoryOverlay(_), Errno::ENODEV) => {
-            error.hint("the kernel has no overlay: modprobe overlay, or use --rootfs or --empty")
-        }
-        (Step::HostOverlay, Errno::EINVAL) => {
-            error.hint("this root can be no lower layer, as inside other overlays: use --rootfs or --empty")
-        }
+        (Step::HostOverlay | Step::DirectoryOverlay(_), Errno::ENODEV) => error.hint(NO_OVERLAY),
         (Step::Scratch, Errno::ENOENT) => error.hint("the host has no directory /proc: mkdir /proc"),
         (Step::MapIdentity { .. }, Errno::ENOENT) => error.hint("/proc is not mounted: mount -t proc proc /proc"),
         (Step::DirectoryRoot(_), Errno::EROFS | Errno::EACCES | Errno::EPERM) => {
@@ -91,20 +88,48 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
         (Step::Devices { .. } | Step::Sys { .. }, Errno::ENOTDIR | Errno::ELOOP) => {
             error.hint("in the root this must be a directory, not a link")
         }
-        (Step::Mount(_), Errno::EROFS) => {
-            error.hint("the target is not in the root, which is read-only: make it first")
-        }
-        (Step::Mount(_), Errno::ENOTDIR | Errno::EISDIR) => {
-            error.hint("one of source and target is a file, the other a directory")
+        (Step::Devices { bound: true }, Errno::ENODEV) => {
+            error.hint("one of null, zero, full, random, urandom and tty in the host's /dev is not that device")
         }
         (Step::Landlock(_), Errno::ENOENT) => error.hint("each of these paths must exist inside the sandbox"),
-        (_, Errno::EMFILE) => error.hint(FILES),
-        (_, Errno::ENOSYS) => error
+        (Step::Mount(mount), errno) => mount_step(error, mount, errno),
+        _ => any_step(error, errno),
+    }
+}
+
+/// What may befall every step.
+fn any_step(error: Error, errno: Errno) -> Error {
+    match errno {
+        Errno::EMFILE => error.hint(FILES),
+        Errno::ENOSYS => error
             .hint("nsl needs openat2: Linux 5.11 or newer, and no container around it whose filter forbids the call"),
-        (_, Errno::ENOSPC) => {
-            error.hint("a limit is reached: see the sysctls fs.mount-max and user.max_mnt_namespaces")
-        }
+        Errno::ENOSPC => error.hint("a limit is reached: see the sysctls fs.mount-max and user.max_mnt_namespaces"),
         _ => error,
+    }
+}
+
+/// A mount that was asked for.
+fn mount_step(error: Error, mount: &Mount, errno: Errno) -> Error {
+    match (&mount.kind, errno) {
+        (_, Errno::EROFS) => error.hint("the target is not in the root, which is read-only there: make it first"),
+        (_, Errno::EACCES | Errno::EOVERFLOW) => {
+            error.hint("the target is not in the root, and you may not make it there: take one below /run or /tmp")
+        }
+        (Kind::Bind(_), Errno::ENOTDIR | Errno::EISDIR) => {
+            error.hint("one of source and target is a file, the other a directory")
+        }
+        (_, Errno::ENOTDIR) => error.hint("in the root the target, or what leads there, is no directory"),
+        (_, Errno::ENOENT) => error.hint("the source is gone, or a link in the root leads the target to nowhere"),
+        (_, Errno::ELOOP) => error.hint("links in the root lead the target around in circles, or through /proc"),
+        (Kind::Tmpfs(_), Errno::EINVAL) => {
+            error.hint("without root, uid= and gid= can be your own user and group alone")
+        }
+        (Kind::Overlay(_), Errno::EINVAL) => error.hint(
+            "this directory can be no lower layer: it is an overlay of overlays or, without root, other file systems \
+             are mounted below it",
+        ),
+        (Kind::Overlay(_), Errno::ENODEV) => error.hint(NO_OVERLAY),
+        _ => any_step(error, errno),
     }
 }
 
@@ -124,6 +149,7 @@ pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
                     error.hint("the arguments and the environment together are longer than the kernel takes")
                 }
                 Errno::ENOEXEC => error.hint("it is no program for this machine"),
+                Errno::EACCES => error.hint("it, or the file system that it lies on, may not be executed"),
                 _ => error,
             }
         }
