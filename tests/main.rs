@@ -6,6 +6,7 @@ mod embedding;
 mod ends;
 mod entrypoint;
 mod harness;
+mod hostile;
 mod init;
 mod jobs;
 mod leaks;
