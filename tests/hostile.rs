@@ -168,9 +168,7 @@ fn while_changing(host: &Host, change: &str, options: &[&str], codes: &[i32]) {
     let mut seen = Vec::new();
     for _ in 0..60 {
         let output = host.nsl(sandbox(options, "echo started")).run();
-        if !codes.contains(&output.code) {
-            panic!("{output}");
-        }
+        assert!(codes.contains(&output.code), "{output}");
         assert!(output.stderr().lines().count() <= 1, "{output}");
         seen.push(output.code);
     }
