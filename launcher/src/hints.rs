@@ -82,10 +82,11 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
         (Step::DirectoryRoot(_), Errno::EROFS | Errno::EACCES | Errno::EPERM) => {
             error.hint("the root needs the directories dev, proc and sys; make them first")
         }
+        (Step::DirectoryRoot(_), Errno::ENOENT) => error.hint("it was there a moment ago: it was moved or deleted"),
         (Step::DirectoryRoot(_), Errno::ENOTDIR) => {
             error.hint("dev, proc and sys in it must be directories, not links")
         }
-        (Step::Devices { .. } | Step::Sys { .. }, Errno::ENOTDIR | Errno::ELOOP) => {
+        (Step::Devices { .. } | Step::Sys { .. } | Step::Proc, Errno::ENOTDIR | Errno::ELOOP) => {
             error.hint("in the root this must be a directory, not a link")
         }
         (Step::Devices { bound: true }, Errno::ENODEV) => {
