@@ -201,6 +201,37 @@ fn a_device_of_the_hosts_that_is_none_is_not_bound() {
 }
 
 #[test]
+fn other_file_systems_are_copy_on_write_for_a_user_as_well() {
+    let mut host = crate::host!();
+    host.sh(&format!("mount -t tmpfs -o mode=777 srv /srv; echo one > /srv/file; chown {USER}:{USER} /srv/file"));
+    host.accept();
+    host.nsl(sandbox(&[], "cat /srv/file; echo two > /srv/file; cat /srv/file"))
+        .as_user()
+        .run()
+        .assert_prints("one\ntwo");
+    assert_eq!(host.sh("cat /srv/file"), "one\n");
+}
+
+#[test]
+fn the_terminal_is_the_console() {
+    let host = crate::host!("script");
+    for options in ["", "--read-only"] {
+        let words = format!(
+            "{NSL} run --network none {options} -t -- sh -c 'stat -Lc %t:%T /dev/console $(tty); echo hi > /dev/console'"
+        );
+        for invocation in [
+            host.command("script", ["-qec", &words, "/dev/null"]),
+            host.command("script", ["-qec", &words, "/dev/null"]).as_user(),
+        ] {
+            let output = invocation.run();
+            let stdout = output.assert_code(0).stdout();
+            assert!(stdout.contains("88:0\r\n88:0\r\nhi\r\n"), "{output}");
+        }
+    }
+    host.nsl(sandbox(&[], "ls /dev/console 2>/dev/null || echo none")).run().assert_prints("none");
+}
+
+#[test]
 fn sandboxes_in_sandboxes_work_three_deep_and_say_what_is_read_only() {
     let host = crate::host!();
     let volume = format!("{NSL}:{NSL}");

@@ -35,7 +35,7 @@ pub enum Kind {
 /// Options of a tmpfs: tmpfs(5).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tmpfs {
-    /// Bytes, or a part of the memory in percent, as the kernel reads it; without it, half of the memory.
+    /// As the kernel reads it, such as 64m or 10%; without it, half of the memory.
     pub size: Option<String>,
     pub mode: u32,
     pub uid: Option<u32>,
