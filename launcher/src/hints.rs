@@ -102,6 +102,7 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
 fn any_step(error: Error, errno: Errno) -> Error {
     match errno {
         Errno::EMFILE => error.hint(FILES),
+        Errno::EAGAIN | Errno::EXDEV => error.hint("somebody renames what lies in the root at this time"),
         Errno::ENOSYS => error
             .hint("nsl needs openat2: Linux 5.11 or newer, and no container around it whose filter forbids the call"),
         Errno::ENOSPC => error.hint("a limit is reached: see the sysctls fs.mount-max and user.max_mnt_namespaces"),
@@ -122,6 +123,7 @@ fn mount_step(error: Error, mount: &Mount, errno: Errno) -> Error {
         (_, Errno::ENOTDIR) => error.hint("in the root the target, or what leads there, is no directory"),
         (_, Errno::ENOENT) => error.hint("the source is gone, or a link in the root leads the target to nowhere"),
         (_, Errno::ELOOP) => error.hint("links in the root lead the target around in circles, or through /proc"),
+        (_, Errno::EBUSY) => error.hint("in this root the target is a link to the root itself"),
         (Kind::Tmpfs(_), Errno::EINVAL) => {
             error.hint("without root, uid= and gid= can be your own user and group alone")
         }

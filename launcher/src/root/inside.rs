@@ -13,7 +13,7 @@ pub const ALL_USERS: Mode = Mode::from_raw_mode(0o1777);
 pub const DIRECTORY: Mode = Mode::from_raw_mode(0o755);
 pub const FILE: Mode = Mode::from_raw_mode(0o644);
 
-/// How often a path with `..` in a link is looked up again, if something was renamed meanwhile: openat2(2), "EAGAIN".
+/// How often a path is looked up again if something on the way was renamed meanwhile: openat2(2), "EAGAIN", "EXDEV".
 const PATIENCE: u32 = 100;
 
 impl Assembly<'_> {
@@ -27,7 +27,7 @@ impl Assembly<'_> {
         let mut tries = 0;
         loop {
             match rustix::fs::openat2(self.root()?, path, flags | OFlags::CLOEXEC, mode, resolve) {
-                Err(Errno::AGAIN) if tries < PATIENCE => tries += 1,
+                Err(Errno::AGAIN | Errno::XDEV) if tries < PATIENCE => tries += 1,
                 result => return result,
             }
         }
@@ -58,6 +58,15 @@ impl Assembly<'_> {
         self.open(path, OFlags::CREATE | OFlags::RDONLY | OFlags::NONBLOCK, FILE)
     }
 
+    /// Attaches a mount that was asked for.
+    pub(super) fn cover(&self, target: &OwnedFd, mount: &OwnedFd) -> Result<()> {
+        // A link in the root can lead there.
+        if is_same(target, self.root()?)? {
+            return Err(Errno::BUSY);
+        }
+        self.mounts.attach(mount, target, "")
+    }
+
     /// A directory in the root itself that is really one: a link there would lead a mount astray.
     pub(super) fn mount_point(&self, name: &str) -> Result<OwnedFd> {
         self.directory(name)?;
@@ -75,6 +84,11 @@ fn split(path: &Path) -> Result<(PathBuf, &OsStr)> {
 
 pub fn is_directory(file: &OwnedFd) -> Result<bool> {
     Ok(FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) == FileType::Directory)
+}
+
+fn is_same(one: impl AsFd, other: impl AsFd) -> Result<bool> {
+    let [one, other] = [rustix::fs::fstat(one)?, rustix::fs::fstat(other)?];
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// Makes a directory, unless it is there.

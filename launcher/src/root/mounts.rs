@@ -42,12 +42,12 @@ impl Assembly<'_> {
             }
             Kind::Tmpfs(options) => {
                 let mount = self.create_tmpfs(options, read_only)?;
-                self.mounts.attach(&mount, self.directory(target)?, "")
+                self.cover(&self.directory(target)?, &mount)
             }
             Kind::Overlay(_) => {
                 let lower = self.sources.pop_front().ok_or(Errno::NOENT)??;
                 let mount = self.overlay_of(&lower, NODEV | read_only)?;
-                self.mounts.attach(&mount, self.directory(target)?, "")
+                self.cover(&self.directory(target)?, &mount)
             }
         }
     }
@@ -62,7 +62,7 @@ impl Assembly<'_> {
             self.mounts.restrict_tree(tree, attributes)?;
         }
         let target = if is_directory(tree)? { self.directory(target)? } else { self.file(target)? };
-        self.mounts.attach(tree, &target, "")
+        self.cover(&target, tree)
     }
 
     pub(super) fn create_tmpfs(&self, tmpfs: &Tmpfs, attributes: MountAttrFlags) -> Result<OwnedFd> {
