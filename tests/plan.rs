@@ -47,6 +47,15 @@ fn plan_of_an_empty_root_without_a_network() {
 }
 
 #[test]
+fn plan_of_a_read_only_root_with_mounts_of_every_kind() {
+    let host = crate::host!();
+    let mounts = ["--mount", "type=overlay,src=/usr,dst=/opt/deep/usr", "--tmpfs", "/opt/deep:size=64m,mode=700"];
+    let more = ["--mount", "type=bind,src=/etc,dst=/mnt,readonly", "--tmpfs", "/dev/shm:ro", "-v", "/usr:/opt/deep/er"];
+    let options = [&["--read-only", "--empty", "--network", "none"][..], &mounts, &more].concat();
+    plans(&host, &options, include_str!("golden/mounts.txt"));
+}
+
+#[test]
 fn plan_of_the_hosts_network() {
     let host = crate::host!();
     plans(&host, &["--network", "host"], include_str!("golden/host.txt"));

@@ -42,9 +42,22 @@ pub struct Run {
     #[arg(long, help_heading = "Root")]
     pub empty: bool,
 
+    /// Let nobody write to the root; /run and /tmp are in memory, volumes as they are
+    #[arg(long, help_heading = "Root")]
+    pub read_only: bool,
+
     /// Make SRC of the host visible at DST [repeatable]
     #[arg(short, long = "volume", value_name = "SRC:DST[:ro]", help_heading = "Root")]
     pub volumes: Vec<OsString>,
+
+    /// An empty file system in memory at DST; options are size=64m, mode=1777, uid=, gid=, ro, exec [repeatable]
+    #[arg(long, value_name = "DST[:OPTIONS]", help_heading = "Root")]
+    pub tmpfs: Vec<OsString>,
+
+    /// Mount type=bind, tmpfs or overlay, a copy-on-write view: type=overlay,src=SRC,dst=DST; with readonly,
+    /// tmpfs-size=, tmpfs-mode= [repeatable]
+    #[arg(long = "mount", value_name = "type=TYPE,...", help_heading = "Root")]
+    pub mounts: Vec<OsString>,
 
     /// What the network is: a pair of virtual devices with NAT, nothing but lo, or the host's own
     /// [default: veth as root, else none]

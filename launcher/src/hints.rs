@@ -2,6 +2,7 @@
 
 use crate::cgroup::{Controllers, Refusal};
 use crate::error::Error;
+use crate::mounts::{Kind, Mount};
 use crate::plan::{Plan, Step};
 use crate::spec::Spec;
 use crate::store::Fault;
@@ -26,7 +27,8 @@ pub fn namespaces(plan: &Plan, errno: rustix::io::Errno) -> Error {
         Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP if plan.limits.is_some() => error
             .hint("nobody may be put into the sandbox's cgroup: see cgroup.type and cgroup.procs of those above it"),
         Errno::EAGAIN => error.hint("a limit of processes is reached: see ulimit -u and kernel.pid_max"),
-        Errno::ENOSYS => error.hint("nsl needs Linux 5.12 or newer"),
+        Errno::ENOSYS => error
+            .hint("nsl needs clone3: Linux 5.11 or newer, and no container around it whose filter forbids the call"),
         Errno::EINVAL => error.hint("the kernel was built without one of these namespaces"),
         _ => error,
     }
@@ -121,6 +123,7 @@ pub fn no_cgroup(
 }
 
 const FILES: &str = "nsl needs some fifteen open files: see ulimit -n";
+const NO_OVERLAY: &str = "the kernel has no overlay: modprobe overlay, or use --rootfs or --empty";
 
 /// Why `nsl init` could not write its file.
 pub fn output(file: &Path, error: &std::io::Error) -> Error {
@@ -160,12 +163,7 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
     let errno = Errno::from_raw(errno);
     let error = Error::os(step.to_string(), errno);
     match (step, errno) {
-        (Step::HostOverlay | Step::DirectoryOverlay(_) | Step::Overlay(_), Errno::ENODEV) => {
-            error.hint("the kernel has no overlay: modprobe overlay, or use --rootfs or --empty")
-        }
-        (Step::HostOverlay, Errno::EINVAL) => {
-            error.hint("this root can be no lower layer, as inside other overlays: use --rootfs or --empty")
-        }
+        (Step::HostOverlay | Step::DirectoryOverlay(_) | Step::Overlay(_), Errno::ENODEV) => error.hint(NO_OVERLAY),
         (Step::Overlay(_), Errno::EINVAL) => error
             .hint("this directory can be no lower layer: it lies on an overlay of overlays, or has mounts below it"),
         (Step::Scratch, Errno::ENOENT) => error.hint("the host has no directory /proc: mkdir /proc"),
@@ -173,24 +171,57 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
         (Step::DirectoryRoot(_), Errno::EROFS | Errno::EACCES | Errno::EPERM) => {
             error.hint("the root needs the directories dev, proc and sys; make them first")
         }
+        (Step::DirectoryRoot(_), Errno::ENOENT) => error.hint("it was there a moment ago: it was moved or deleted"),
         (Step::DirectoryRoot(_), Errno::ENOTDIR) => {
             error.hint("dev, proc and sys in it must be directories, not links")
         }
-        (Step::Devices { .. } | Step::Sys { .. }, Errno::ENOTDIR | Errno::ELOOP) => {
+        (Step::Devices { .. } | Step::Sys { .. } | Step::Proc, Errno::ENOTDIR | Errno::ELOOP) => {
             error.hint("in the root this must be a directory, not a link")
         }
-        (Step::Volume(_), Errno::EROFS) => {
-            error.hint("the target is not in the root, which is read-only: make it first")
-        }
-        (Step::Volume(_), Errno::ENOTDIR | Errno::EISDIR) => {
-            error.hint("one of source and target is a file, the other a directory")
+        (Step::Devices { bound: true }, Errno::ENODEV) => {
+            error.hint("one of null, zero, full, random, urandom and tty in the host's /dev is not that device")
         }
         (Step::Landlock(_), Errno::ENOENT) => error.hint("each of these paths must exist inside the sandbox"),
-        (_, Errno::EMFILE) => error.hint(FILES),
-        (_, Errno::ENOSPC) => {
-            error.hint("a limit is reached: see the sysctls fs.mount-max and user.max_mnt_namespaces")
-        }
+        (Step::Mount(mount), errno) => mount_step(error, mount, errno),
+        _ => any_step(error, errno),
+    }
+}
+
+/// What may befall every step.
+fn any_step(error: Error, errno: Errno) -> Error {
+    match errno {
+        Errno::EMFILE => error.hint(FILES),
+        Errno::EAGAIN | Errno::EXDEV => error.hint("somebody renames what lies in the root at this time"),
+        Errno::ENOSYS => error
+            .hint("nsl needs openat2: Linux 5.11 or newer, and no container around it whose filter forbids the call"),
+        Errno::ENOSPC => error.hint("a limit is reached: see the sysctls fs.mount-max and user.max_mnt_namespaces"),
         _ => error,
+    }
+}
+
+/// A mount that was asked for.
+fn mount_step(error: Error, mount: &Mount, errno: Errno) -> Error {
+    match (&mount.kind, errno) {
+        (_, Errno::EROFS) => error.hint("the target is not in the root, which is read-only there: make it first"),
+        (_, Errno::EACCES | Errno::EOVERFLOW) => {
+            error.hint("the target is not in the root, and you may not make it there: take one below /run or /tmp")
+        }
+        (Kind::Bind(_), Errno::ENOTDIR | Errno::EISDIR) => {
+            error.hint("one of source and target is a file, the other a directory")
+        }
+        (_, Errno::ENOTDIR) => error.hint("in the root the target, or what leads there, is no directory"),
+        (_, Errno::ENOENT) => error.hint("the source is gone, or a link in the root leads the target to nowhere"),
+        (_, Errno::ELOOP) => error.hint("links in the root lead the target around in circles, or through /proc"),
+        (_, Errno::EBUSY) => error.hint("in this root the target is a link to the root itself"),
+        (Kind::Tmpfs(_), Errno::EINVAL) => {
+            error.hint("without root, uid= and gid= can be your own user and group alone")
+        }
+        (Kind::Overlay(_), Errno::EINVAL) => error.hint(
+            "this directory can be no lower layer: it is an overlay of overlays or, without root, other file systems \
+             are mounted below it",
+        ),
+        (Kind::Overlay(_), Errno::ENODEV) => error.hint(NO_OVERLAY),
+        _ => any_step(error, errno),
     }
 }
 
@@ -210,6 +241,7 @@ pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
                     error.hint("the arguments and the environment together are longer than the kernel takes")
                 }
                 Errno::ENOEXEC => error.hint("it is no program for this machine"),
+                Errno::EACCES => error.hint("it, or the file system that it lies on, may not be executed"),
                 _ => error,
             }
         }

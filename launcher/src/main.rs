@@ -10,6 +10,7 @@ mod export;
 mod hints;
 mod image;
 mod log;
+mod mounts;
 #[cfg(test)]
 #[path = "../../shared/tests/mutation/mod.rs"]
 mod mutation;

@@ -2,10 +2,11 @@
 //! `Display` of a step is its one phrase, for `--dry-run`, spans and errors ("cannot …") alike.
 
 use crate::cgroup::Limits;
+use crate::mounts::{Kind, Mount};
 use crate::net::VethPlan;
 use crate::rlimit::Rlimit;
 use crate::security::landlock::Rule;
-use crate::spec::{Network, Root, Spec, Volume};
+use crate::spec::{Network, Root, Spec};
 use crate::store::Source;
 use nsl_shared::boot::{InitStep, Setup};
 use std::ffi::OsString;
@@ -19,10 +20,7 @@ pub enum Step {
     /// Open a netlink socket in the new network namespace and hand it to the launcher.
     Netlink,
     /// Be, in the new user namespace, who one is outside.
-    MapIdentity {
-        uid: u32,
-        gid: u32,
-    },
+    MapIdentity { uid: u32, gid: u32 },
     /// Let no mount made here reach the host.
     PrivateMounts,
     /// A tmpfs, over the host's /proc, for what the command writes.
@@ -40,27 +38,23 @@ pub enum Step {
     /// One entry of the host's root that cannot be overlaid, read-only.
     ReadOnlyBind(OsString),
     /// A symbolic link of the host's root, made again.
-    Link {
-        name: OsString,
-        target: PathBuf,
-    },
+    Link { name: OsString, target: PathBuf },
     /// resolv.conf, hosts and hostname in /etc.
     Names(NamesIn),
     /// /dev: a tmpfs with the usual devices, made, or bound from the host's; with pts and shm.
-    Devices {
-        bound: bool,
-    },
+    Devices { bound: bool },
     /// /sys, read-only: a new sysfs, or the host's where none may be mounted.
-    Sys {
-        bound: bool,
-    },
-    Volume(Volume),
+    Sys { bound: bool },
+    /// What was asked for by -v, --tmpfs or --mount.
+    Mount(Mount),
     /// /proc before the init mounts it: rules are made of what is seen.
     Proc,
     /// The paths that the command may reach.
     Landlock(Vec<Rule>),
     /// A pty of the new /dev/pts: its master for the launcher, its slave for the command.
     Terminal,
+    /// Let nobody write to the root any more; what is mounted in it is as it is.
+    ReadOnlyRoot,
     /// Make the new root the root; the old one lies on top until the init detaches it.
     PivotRoot,
     /// Execute nsl-init.
@@ -99,16 +93,14 @@ impl fmt::Display for Step {
             Self::Devices { bound: true } => f.write_str("mount a tmpfs with the host's devices, pts and shm on /dev"),
             Self::Sys { bound: false } => f.write_str("mount sysfs on /sys, read-only"),
             Self::Sys { bound: true } => f.write_str("bind the host's /sys on /sys, read-only"),
-            Self::Volume(Volume { source, target, read_only }) => {
-                let mode = if *read_only { ", read-only" } else { "" };
-                write!(f, "bind {} on {}{mode}", source.display(), target.display())
-            }
+            Self::Mount(mount) => mount.fmt(f),
             Self::Proc => write!(f, "{}", InitStep::MountProc),
             Self::Landlock(rules) => {
                 f.write_str("make Landlock rules:")?;
                 rules.iter().try_for_each(|rule| write!(f, " {rule}"))
             }
             Self::Terminal => f.write_str("open a pty in /dev/pts"),
+            Self::ReadOnlyRoot => f.write_str("make the root read-only"),
             Self::PivotRoot => f.write_str("pivot to the new root"),
             Self::Execute => f.write_str("execute nsl-init"),
         }
@@ -177,11 +169,15 @@ impl Plan {
                 child.extend(entries().into_iter().filter_map(host_entry));
             }
             Root::Host => child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::HostOverlay]),
-            Root::Empty => child.extend([Step::EmptyRoot, Step::Names(NamesIn::Root)]),
             Root::Layer(path) => child.extend(layer(path)),
             Root::Unpacked(source) => {
                 child.extend(layer(source.path()));
                 unpack = Some(source.clone());
+            }
+            Root::Empty => {
+                let is_overlay = |mount: &Mount| matches!(mount.kind, Kind::Overlay(_));
+                child.extend(spec.mounts().iter().any(is_overlay).then_some(Step::Scratch));
+                child.extend([Step::EmptyRoot, Step::Names(NamesIn::Root)]);
             }
             Root::Directory(path) => {
                 child.extend([Step::Scratch, Step::DirectoryRoot(path.clone()), Step::Names(NamesIn::Binds)]);
@@ -189,7 +185,7 @@ impl Plan {
         }
         child.push(Step::Devices { bound: user_namespace });
         child.push(Step::Sys { bound: user_namespace && spec.network() == Network::Host });
-        child.extend(spec.volumes().iter().cloned().map(Step::Volume));
+        child.extend(spec.mounts().iter().cloned().map(Step::Mount));
         if spec.terminal() {
             child.push(Step::Terminal);
         }
@@ -200,6 +196,9 @@ impl Plan {
         } else {
             setup = setup.with(Setup::LANDLOCK);
             child.extend([Step::Proc, Step::Landlock(landlock.clone())]);
+        }
+        if spec.read_only() {
+            child.push(Step::ReadOnlyRoot);
         }
         child.extend([Step::PivotRoot, Step::Execute]);
         if spec.network() != Network::Host {

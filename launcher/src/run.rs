@@ -87,7 +87,7 @@ fn host_entries() -> Vec<HostEntry> {
             let (name, path) = (entry.file_name(), Path::new("/").join(entry.file_name()));
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => {
-                    let has_mounts = mounts.iter().any(|mount| mount.starts_with(&path));
+                    let has_mounts = mounts.iter().any(|mount| *mount != path && mount.starts_with(&path));
                     Some(HostEntry::Directory { name, has_mounts })
                 }
                 Ok(kind) if kind.is_symlink() => {

@@ -4,6 +4,7 @@
 use crate::cgroup::Limits;
 use crate::cli::{NetworkKind, Run};
 use crate::error::{Error, Result};
+use crate::mounts::{self, Kind, Mount};
 use crate::net::{self, Request, VethPlan};
 use crate::rlimit::{self, Rlimit};
 use crate::security::Security;
@@ -47,15 +48,6 @@ pub enum Network {
     Host,
 }
 
-/// A directory or file of the host that is to be seen inside.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Volume {
-    pub source: PathBuf,
-    /// Absolute, inside the root.
-    pub target: PathBuf,
-    pub read_only: bool,
-}
-
 /// The directory that the command starts in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Workdir {
@@ -90,7 +82,8 @@ pub struct Spec {
     caller: Caller,
     root: Root,
     network: Network,
-    volumes: Vec<Volume>,
+    read_only: bool,
+    mounts: Vec<Mount>,
     hostname: String,
     workdir: Workdir,
     credentials: Option<Credentials>,
@@ -115,8 +108,8 @@ impl Spec {
     fn for_caller(run: &Run, caller: Caller) -> Result<Self> {
         let root = root(run)?;
         let network = network(run, caller)?;
-        let volumes = run.volumes.iter().map(|text| volume(text)).collect::<Result<Vec<_>>>()?;
-        let workdir = workdir(run.workdir.as_deref(), &root, &volumes)?;
+        let mounts = mounts::mounts(run)?;
+        let workdir = workdir(run.workdir.as_deref(), &root, &mounts)?;
         let hostname = run.hostname.as_deref().map_or_else(|| Ok(HOSTNAME.to_owned()), hostname)?;
         let credentials = run.user.as_deref().map(|text| user(text, caller)).transpose()?;
         let grace_ms = units::milliseconds("--stop-timeout", &run.stop_timeout)?;
@@ -129,7 +122,8 @@ impl Spec {
             caller,
             root,
             network,
-            volumes,
+            read_only: run.read_only,
+            mounts,
             hostname,
             workdir,
             credentials,
@@ -158,8 +152,14 @@ impl Spec {
         self.network
     }
 
-    pub fn volumes(&self) -> &[Volume] {
-        &self.volumes
+    /// The root is read-only, once all is mounted in it.
+    pub fn read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// In the order in which they are mounted.
+    pub fn mounts(&self) -> &[Mount] {
+        &self.mounts
     }
 
     pub fn hostname(&self) -> &str {
@@ -285,28 +285,6 @@ fn network(run: &Run, caller: Caller) -> Result<Network> {
     }
 }
 
-fn volume(text: &OsStr) -> Result<Volume> {
-    let step = || format!("use the volume {}", text.display());
-    let mut parts = text.as_bytes().split(|byte| *byte == b':');
-    let (Some(source), Some(target), mode, None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return Err(Error::new(step(), "it is not SRC:DST or SRC:DST:ro"));
-    };
-    let read_only = match mode {
-        None | Some(b"rw") => false,
-        Some(b"ro") => true,
-        Some(_) => return Err(Error::new(step(), "behind the second colon only ro or rw can stand")),
-    };
-    let target = PathBuf::from(OsStr::from_bytes(target));
-    if !target.is_absolute() || target.components().any(|part| part == std::path::Component::ParentDir) {
-        return Err(Error::new(step(), "its target is not an absolute path without '..'"));
-    }
-    if target == Path::new("/") {
-        return Err(Error::new(step(), "its target is the root itself").hint("use --rootfs for that"));
-    }
-    let source = std::fs::canonicalize(OsStr::from_bytes(source)).map_err(|error| Error::io(step(), &error))?;
-    Ok(Volume { source, target, read_only })
-}
-
 fn hostname(name: &OsStr) -> Result<String> {
     let step = || format!("use the hostname {}", name.display());
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
@@ -336,7 +314,7 @@ fn user(text: &str, caller: Caller) -> Result<Credentials> {
 }
 
 /// Without `-w` the caller's directory, which is `/` where it does not exist inside.
-fn workdir(asked: Option<&Path>, root: &Root, volumes: &[Volume]) -> Result<Workdir> {
+fn workdir(asked: Option<&Path>, root: &Root, mounts: &[Mount]) -> Result<Workdir> {
     let (path, required) = match asked {
         Some(path) if !path.is_absolute() => {
             let step = format!("use the working directory {}", path.display());
@@ -352,7 +330,7 @@ fn workdir(asked: Option<&Path>, root: &Root, volumes: &[Volume]) -> Result<Work
                     error
                 }
             })?;
-            if *root == Root::Host && !is_seen(&path, volumes) {
+            if *root == Root::Host && !is_seen(&path, mounts) {
                 let shown = path.display();
                 warn!("{shown} is not seen inside, the command starts in / (hint: -v {shown}:{shown})");
             }
@@ -366,10 +344,11 @@ fn workdir(asked: Option<&Path>, root: &Root, volumes: &[Volume]) -> Result<Work
 }
 
 /// Is a directory of the host seen in the view of it? Other file systems are not, nor what nsl makes anew.
-fn is_seen(path: &Path, volumes: &[Volume]) -> bool {
+fn is_seen(path: &Path, mounts: &[Mount]) -> bool {
     let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
     let is_new = ["/dev", "/proc", "/run", "/sys", "/tmp"].iter().any(|new| path.starts_with(new));
-    volumes.iter().any(|volume| path.starts_with(&volume.target)) || (!is_new && device(path) == device(Path::new("/")))
+    let holds = |mount: &Mount| path.starts_with(&mount.target) && !matches!(mount.kind, Kind::Tmpfs(_));
+    mounts.iter().any(holds) || (!is_new && device(path) == device(Path::new("/")))
 }
 
 /// The caller's environment, changed by `-e`.
@@ -449,13 +428,16 @@ mod tests {
     }
 
     #[test]
-    fn volumes_have_two_or_three_parts_and_an_absolute_target() {
-        let spec = spec_of(&["-v", "/usr:/x:ro", "-v", "/etc:/y"], ROOT).unwrap();
-        assert_eq!(spec.volumes()[0], Volume { source: "/usr".into(), target: "/x".into(), read_only: true });
-        assert!(!spec.volumes()[1].read_only);
-        for bad in ["/usr", "/usr:", "/usr:x", "/usr:/", "/usr:/a/../b", "/usr:/x:rx", "/usr:/x:ro:y", "/nowhere:/x"] {
-            assert!(!refusal(&["-v", bad], ROOT).is_empty(), "{bad}");
-        }
+    fn mounts_are_sorted_by_depth_and_read_only_adds_its_own() {
+        let targets = |words: &[&str]| -> Vec<String> {
+            let spec = spec_of(words, ROOT).unwrap();
+            spec.mounts().iter().map(|mount| mount.target.display().to_string()).collect()
+        };
+        let three = ["-v", "/usr:/a/b/c", "--tmpfs", "/a/b", "--mount", "type=overlay,src=/usr,dst=/a"];
+        assert_eq!(targets(&three), ["/a", "/a/b", "/a/b/c"]);
+        assert_eq!(targets(&["--read-only", "-v", "/usr:/tmp/x"]), ["/run", "/tmp", "/tmp/x"]);
+        assert_eq!(targets(&["--read-only", "-v", "/usr:/tmp/"]), ["/tmp", "/run"]);
+        assert!(refusal(&["-v", "/usr:/a", "--tmpfs", "//a/."], ROOT).contains("two mounts"));
     }
 
     #[test]

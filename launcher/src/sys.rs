@@ -4,6 +4,7 @@
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -73,16 +74,24 @@ pub fn execute(file: BorrowedFd<'_>, name: &CStr, argument: &CStr) -> Errno {
     last_error()
 }
 
-/// Makes the mount tree at `tree` read-only, all that is mounted below included: `mount_setattr(2)`.
-pub fn make_read_only(tree: BorrowedFd<'_>) -> Result<(), Errno> {
-    let attributes = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+/// Sets attributes of the mount at `mount`, and of all that are mounted below it if `whole_tree`, and takes others from
+/// it: `mount_setattr(2)`.
+pub fn set_attributes(
+    mount: BorrowedFd<'_>,
+    set: MountAttrFlags,
+    clear: MountAttrFlags,
+    whole_tree: bool,
+) -> Result<(), Errno> {
+    let (attr_set, attr_clr) = (set.bits().into(), clear.bits().into());
+    let attributes = libc::mount_attr { attr_set, attr_clr, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if whole_tree { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the struct is of the size given and lives through the call.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            tree.as_raw_fd(),
+            mount.as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+            flags,
             &raw const attributes,
             size_of::<libc::mount_attr>(),
         )
