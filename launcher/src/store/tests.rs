@@ -140,6 +140,29 @@ fn an_archive_that_is_cut_short_is_refused_wherever_it_is_cut() {
     });
 }
 
+#[test]
+fn streams_may_have_parts_and_each_is_checked() {
+    in_a_jail(|jail| {
+        let bytes = of_all_kinds().end();
+        let (first, rest) = bytes.split_at(bytes.len() / 3);
+        let skippable = [&[0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
+        let streams = [
+            [gzip(first), gzip(b""), gzip(rest)].concat(),
+            [zstd(first), skippable.clone(), zstd(rest)].concat(),
+            [skippable.clone(), zstd(&bytes), skippable].concat(),
+        ];
+        for stream in streams {
+            tried(jail, &stream).expect("it is unpacked");
+        }
+        // The last four bytes of a frame are its checksum.
+        let mut damaged = zstd(first);
+        *damaged.last_mut().expect("it is not empty") ^= 0x80;
+        damaged.extend(zstd(rest));
+        let refusal = tried(jail, &damaged).expect_err("it is refused");
+        assert!(refusal.ends_with("the checksum of a zstd frame is wrong"), "{refusal}");
+    });
+}
+
 /// Changed bytes make a header invalid, and that is that: here the checksums are made right again.
 fn with_right_checksums(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
