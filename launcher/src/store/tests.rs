@@ -9,8 +9,10 @@ use super::{Source, place, unpacked_in};
 use crate::mutation;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use rustix::mount::MountAttrFlags;
 use std::fs;
 use std::io::Write as _;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use writer::{Archive, gzip, zstd};
@@ -27,7 +29,8 @@ fn in_a_jail(work: impl FnOnce(&Path) + Send) {
             unshare(CloneFlags::CLONE_NEWNS).expect("make a mount namespace");
             mount(NONE, "/", NONE, MsFlags::MS_PRIVATE | MsFlags::MS_REC, NONE).expect("make the mounts private");
             let root = rustix::fs::open("/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).expect("open /");
-            crate::sys::make_read_only(std::os::fd::AsFd::as_fd(&root)).expect("make all read-only");
+            let (set, clear) = (MountAttrFlags::MOUNT_ATTR_RDONLY, MountAttrFlags::empty());
+            crate::sys::set_attributes(root.as_fd(), set, clear, true).expect("make all read-only");
             mount(Some("tmpfs"), &place, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).expect("mount a tmpfs");
             assert!(fs::write(std::env::temp_dir().join("nsl-escaped"), "").is_err(), "this is no jail");
         }
