@@ -38,7 +38,8 @@ told() {
 }
 quiet() { is "$(cat /tmp/err)" ""; }
 
-group_is_there() { group=$(groups | head -n 1) && [ "$group" ]; }
+# What runs in the background says "ready" there when all of it is.
+is_ready() { grep -q ready /tmp/ready; }
 # The file of the only sandbox's cgroup.
 file() { cat "$(groups | head -n 1)/$1"; }
 # The child of a process that has the name, or one of the names; nothing if there is none.
@@ -114,10 +115,12 @@ pids_limit_counts_the_commands_processes() {
 }
 pids_limit_stops_a_fork_bomb() {
     # What it may use of the CPU is limited for the sake of the time that this takes.
-    $sandbox --pids-limit 50 --cpus 0.5 -- sh -c 'bomb() { bomb | bomb & }; bomb; while :; do read -t 1 line </dev/zero; done' 2>/dev/null &
+    : >/tmp/ready
+    $sandbox --pids-limit 50 --cpus 0.5 -- sh -c 'echo ready; bomb() { bomb | bomb & }; bomb; while :; do read -t 1 line </dev/zero; done' \
+        >/tmp/ready 2>/dev/null &
     bomb=$!
     result=0
-    until_true group_is_there && until_true is_refused || result=1
+    until_true is_ready && until_true is_refused || result=1
     is "$(file pids.max)" 51 || result=1
     [ "$(file pids.current)" -le 51 ] || result=1
     # The machine goes on meanwhile.
@@ -135,8 +138,9 @@ usage() { file cpu.stat | sed -n 's/^usage_usec //p'; }
 # In microseconds.
 now() { awk '{ printf "%d", $1 * 1000000 }' /proc/uptime; }
 cpu_limit_holds() {
-    $sandbox --cpus 0.2 --timeout 20s -- sh -c 'while :; do :; done' &
-    until_true group_is_there
+    : >/tmp/ready
+    $sandbox --cpus 0.2 --timeout 60s -- sh -c 'echo ready; while :; do :; done' >/tmp/ready &
+    until_true is_ready
     is "$(file cpu.max)" "20000 100000"
     sleep 1
     usage_before=$(usage) now_before=$(now)
@@ -149,11 +153,13 @@ cpu_limit_holds() {
 }
 
 all_limits_at_once() {
-    $sandbox -m 32m --cpus 0.5 --pids-limit 20 -- sh -c 'sleep 1; dd if=/dev/zero of=/dev/null bs=100M count=1; kill -9 $$' \
-        >/tmp/out 2>/tmp/err &
-    until_true group_is_there
+    : >/tmp/ready
+    $sandbox -m 32m --cpus 0.5 --pids-limit 20 -- sh -c 'trap : TERM; echo ready; sleep 1234 & wait
+        dd if=/dev/zero of=/dev/null bs=100M count=1; kill -9 $$' >/tmp/ready 2>/tmp/err &
+    until_true is_ready
     is "$(file memory.max) $(file memory.swap.max 2>/dev/null) $(file cpu.max) $(file pids.max)" "33554432 0 50000 100000 21" ||
         is "$(file memory.max)  $(file cpu.max) $(file pids.max)" "33554432  50000 100000 21"
+    kill $!
     status 137 wait $!
     grep -qxF "nsl: the command was killed: it used more memory than --memory 32m allows" /tmp/err
 }
@@ -198,10 +204,12 @@ killed_init_leaves_no_cgroup() {
     done
 }
 killed_guard_leaves_no_cgroup() {
-    $sandbox -m 32m -- sh -c 'echo ready; sleep 0.5' >/tmp/ready &
-    until_true grep -q ready /tmp/ready
+    : >/tmp/ready
+    $sandbox -m 32m -- sh -c 'trap "exit 5" TERM; echo ready; sleep 1234 & wait' >/tmp/ready &
+    until_true is_ready
     kill_hard "$(child $! nsl-guard)"
-    status 0 wait $!
+    kill $!
+    status 5 wait $!
 }
 # Both at any moment: at most what is empty stays, and goes with the next run.
 launcher_and_guard_killed_at_any_moment_leave_what_is_swept() {
@@ -222,7 +230,7 @@ what_two_kills_leave_is_swept_by_the_next() {
         : >/tmp/ready
         $sandbox -m 32m -- sh -c 'echo ready; sleep 1234' >/tmp/ready &
         launcher=$!
-        until_true grep -q ready /tmp/ready
+        until_true is_ready
         kill_hard "$(child $launcher nsl-guard)" $launcher
         wait $launcher || true
         left=$(groups)
@@ -239,13 +247,14 @@ what_two_kills_leave_is_swept_by_the_next() {
 }
 sandboxes_that_live_are_not_swept() {
     : >/tmp/ready
-    $sandbox -m 32m -- sh -c 'echo ready; sleep 2; exit 5' >/tmp/ready &
+    $sandbox -m 32m -- sh -c 'trap "exit 5" TERM; echo ready; sleep 1234 & wait' >/tmp/ready &
     first=$!
-    until_true grep -q ready /tmp/ready
+    until_true is_ready
     for _ in 1 2 3; do limited -m 32m --cpus 0.5 -- true; done
     is "$(groups | wc -l)" 1
     # What the first one uses is still enabled.
     is "$(file memory.max)" 33554432
+    kill $first
     status 5 wait $first
 }
 many_at_once_leave_nothing() {
@@ -269,7 +278,7 @@ cgroups_of_others_are_left_alone() {
 guard_keeps_nothing_of_the_callers() {
     : >/tmp/ready
     $sandbox -m 32m -- sh -c 'echo ready; sleep 1234' >/tmp/ready &
-    until_true grep -q ready /tmp/ready
+    until_true is_ready
     guard=$(child $! nsl-guard)
     is "$(ls /proc/$guard/fd | wc -l)" 2
     is "$(readlink /proc/$guard/cwd)" /
