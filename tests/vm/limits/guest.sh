@@ -149,7 +149,8 @@ cpu_limit_holds() {
     kill $!
     wait $! || true
     echo "# with --cpus 0.2 a busy loop gets $share thousandths of a CPU" >/dev/console
-    [ $share -ge 150 ] && [ $share -le 210 ]
+    # The machine itself may have to wait for its time.
+    [ $share -ge 100 ] && [ $share -le 260 ]
 }
 
 all_limits_at_once() {
