@@ -23,8 +23,7 @@ pub fn namespaces(plan: &Plan, errno: rustix::io::Errno) -> Error {
             "a limit of namespaces is reached: see the sysctls user.max_*_namespaces; one of them is 0 or used up",
         ),
         Errno::EAGAIN => error.hint("a limit of processes is reached: see ulimit -u and kernel.pid_max"),
-        Errno::ENOSYS => error
-            .hint("nsl needs clone3: Linux 5.11 or newer, and no container around it whose filter forbids the call"),
+        Errno::ENOSYS => error.hint("nsl needs Linux 5.11 or newer"),
         Errno::EINVAL => error.hint("the kernel was built without one of these namespaces"),
         _ => error,
     }

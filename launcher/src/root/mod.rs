@@ -88,7 +88,7 @@ impl<'a> Assembly<'a> {
             Step::Names(NamesIn::Binds) => {
                 let scratch = self.scratch.as_ref().ok_or(Errno::NOENT)?;
                 self.write_names(scratch)?;
-                self.bind_names(scratch)?;
+                self.bind_names(scratch, self.is_read_only())?;
             }
             Step::Devices { bound } => self.make_devices(*bound)?,
             Step::Sys { bound: true } => self.bind(Path::new("/sys"), Path::new("sys"), READ_ONLY)?,
