@@ -1,5 +1,6 @@
 //! End-to-end tests: the real `nsl` with its real init, inside hosts that the harness makes, seen from both sides.
 
+mod archives;
 mod documents;
 mod embed;
 mod embedding;
@@ -10,6 +11,7 @@ mod hostile;
 mod init;
 mod jobs;
 mod leaks;
+mod limits;
 mod mount_calls;
 mod mounts;
 mod network;

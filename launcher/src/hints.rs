@@ -1,9 +1,11 @@
 //! The one table of hints: what an errno means where its words mislead, and what mends it.
 
+use crate::cgroup::{Controllers, Refusal};
 use crate::error::Error;
 use crate::mounts::{Kind, Mount};
 use crate::plan::{Plan, Step};
 use crate::spec::Spec;
+use crate::store::Fault;
 use nix::errno::Errno;
 use nsl_shared::boot::InitStep;
 use nsl_shared::exit;
@@ -22,6 +24,8 @@ pub fn namespaces(plan: &Plan, errno: rustix::io::Errno) -> Error {
         Errno::ENOSPC | Errno::EUSERS => error.hint(
             "a limit of namespaces is reached: see the sysctls user.max_*_namespaces; one of them is 0 or used up",
         ),
+        Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP if plan.limits.is_some() => error
+            .hint("nobody may be put into the sandbox's cgroup: see cgroup.type and cgroup.procs of those above it"),
         Errno::EAGAIN => error.hint("a limit of processes is reached: see ulimit -u and kernel.pid_max"),
         Errno::ENOSYS => error.hint("nsl needs Linux 5.11 or newer"),
         Errno::EINVAL => error.hint("the kernel was built without one of these namespaces"),
@@ -54,6 +58,69 @@ pub fn memory_file(errno: Errno) -> Error {
     }
 }
 
+pub const PROC: &str = "/proc is not mounted: mount -t proc proc /proc";
+
+/// Where cgroup v1 has the controllers `taken`, or cgroup v2 is absent.
+pub fn cgroup_v1(step: &'static str, taken: Controllers) -> Error {
+    let cause = if taken.is_empty() {
+        "this host has no cgroup v2".to_owned()
+    } else {
+        format!("this host has cgroup v1 for {taken}")
+    };
+    Error::new(step, cause).hint("boot with systemd.unified_cgroup_hierarchy=1")
+}
+
+/// Where no mount of cgroup2 shows nsl's own cgroup.
+pub fn cgroup_out_of_sight(step: &'static str, is_mounted: bool) -> Error {
+    if is_mounted {
+        Error::new(step, "the mounted cgroup2 does not show the cgroup that nsl is in")
+            .hint("mount a new one: mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    } else {
+        Error::new(step, "cgroup2 is not mounted").hint("mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    }
+}
+
+pub fn cgroup_read_only(step: &'static str, mount_point: &Path) -> Error {
+    Error::new(step, format!("cgroup2 is mounted read-only on {}", mount_point.display()))
+        .hint("containers have it so, unless they are privileged: limit the outer one, or run nsl outside")
+}
+
+/// Where no cgroup is fit to hold the sandbox's; `step` completes "cannot …" for a controller, `name` has the cgroup of a
+/// level.
+pub fn no_cgroup(
+    step: impl Fn(Controllers) -> &'static str,
+    wanted: Controllers,
+    refusal: Refusal,
+    name: impl Fn(usize) -> String,
+) -> Error {
+    let user = if nix::unistd::geteuid().is_root() { "" } else { "--user " };
+    let delegate = if Path::new("/run/systemd/system").exists() {
+        format!("systemd-run {user}--scope -p Delegate=yes nsl …")
+    } else if user.is_empty() {
+        "move nsl into a cgroup that holds nothing else".to_owned()
+    } else {
+        "root can give you a cgroup: mkdir, chown -R, and start nsl alone in it".to_owned()
+    };
+    let first = step(wanted.first());
+    match refusal {
+        Refusal::Absent(controller) => {
+            Error::new(step(controller), format!("there is no cgroup controller {controller} here")).hint(
+                "a container may lack it; else see cgroup_disable= and cgroup_enable= of the kernel's command line",
+            )
+        }
+        Refusal::NotEnabled(controller, level) => {
+            let cause = format!("the controller {controller} is not enabled for {}", name(level));
+            Error::new(step(controller), cause).hint(delegate)
+        }
+        Refusal::NotWritable(level) => {
+            Error::new(first, format!("the cgroup {} is not yours to change", name(level))).hint(delegate)
+        }
+        Refusal::HoldsOthers(level) => {
+            Error::new(first, format!("the cgroup {} holds other processes as well", name(level))).hint(delegate)
+        }
+    }
+}
+
 const FILES: &str = "nsl needs some fifteen open files: see ulimit -n";
 const NO_OVERLAY: &str = "the kernel has no overlay: modprobe overlay, or use --rootfs or --empty";
 
@@ -70,12 +137,34 @@ pub fn output(file: &Path, error: &std::io::Error) -> Error {
     }
 }
 
+/// Why an archive or a layout could not be unpacked.
+pub fn unpack(path: &Path, fault: Fault) -> Error {
+    let step = format!("unpack {}", path.display());
+    match fault {
+        Fault::Content(words) => Error::new(step, words),
+        Fault::Interrupted => Error::new(step, "a signal came"),
+        Fault::System { what, errno } => {
+            let error = Error::new(step, format!("{what}: {}", errno.desc()));
+            match errno {
+                Errno::ENOSPC | Errno::EDQUOT => {
+                    error.hint("the store needs more room: remove what is in it, or name another place in NSL_STORE")
+                }
+                Errno::EROFS | Errno::EACCES => error.hint("NSL_STORE can name a place that is writable for you"),
+                Errno::ENOSYS => error.hint("nsl needs Linux 5.12 or newer"),
+                _ => error,
+            }
+        }
+    }
+}
+
 /// A step of the child that failed.
 pub fn child_step(step: &Step, errno: i32) -> Error {
     let errno = Errno::from_raw(errno);
     let error = Error::os(step.to_string(), errno);
     match (step, errno) {
-        (Step::HostOverlay | Step::DirectoryOverlay(_), Errno::ENODEV) => error.hint(NO_OVERLAY),
+        (Step::HostOverlay | Step::DirectoryOverlay(_) | Step::Overlay(_), Errno::ENODEV) => error.hint(NO_OVERLAY),
+        (Step::Overlay(_), Errno::EINVAL) => error
+            .hint("this directory can be no lower layer: it lies on an overlay of overlays, or has mounts below it"),
         (Step::Scratch, Errno::ENOENT) => error.hint("the host has no directory /proc: mkdir /proc"),
         (Step::MapIdentity { .. }, Errno::ENOENT) => error.hint("/proc is not mounted: mount -t proc proc /proc"),
         (Step::DirectoryRoot(_), Errno::EROFS | Errno::EACCES | Errno::EPERM) => {
@@ -182,6 +271,8 @@ pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
             _ => Error::os(step.to_string(), errno),
         },
         InitStep::Fork => Error::os(step.to_string(), errno).hint("a limit of processes is reached"),
+        InitStep::SetLimits if errno == Errno::EPERM => Error::os(step.to_string(), errno)
+            .hint("to raise a hard limit takes CAP_SYS_RESOURCE, outside of any user namespace"),
         InitStep::SetCredentials => {
             Error::os(step.to_string(), errno).hint("the user or group is not mapped in this user namespace")
         }

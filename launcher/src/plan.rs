@@ -1,15 +1,18 @@
 //! From a Spec to the ordered steps that carry it out, as data. Pure: what it must know of the host is handed in.
 //! `Display` of a step is its one phrase, for `--dry-run`, spans and errors ("cannot …") alike.
 
+use crate::cgroup::Limits;
 use crate::mounts::{Kind, Mount};
 use crate::net::VethPlan;
+use crate::rlimit::Rlimit;
 use crate::security::landlock::Rule;
 use crate::spec::{Network, Root, Spec};
+use crate::store::Source;
 use nsl_shared::boot::{InitStep, Setup};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A step of the child between clone3 and the init, in its new namespaces.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,6 +31,8 @@ pub enum Step {
     EmptyRoot,
     /// A directory of the host as the root.
     DirectoryRoot(PathBuf),
+    /// A directory of the host with the scratch tmpfs over it.
+    Overlay(PathBuf),
     /// One directory of the host's root, copy-on-write: what a user namespace can do of `HostOverlay`.
     DirectoryOverlay(OsString),
     /// One entry of the host's root that cannot be overlaid, read-only.
@@ -77,6 +82,7 @@ impl fmt::Display for Step {
             Self::HostOverlay => f.write_str("mount an overlay of the host's / on /"),
             Self::EmptyRoot => f.write_str("mount a tmpfs on /"),
             Self::DirectoryRoot(path) => write!(f, "bind {} on /", path.display()),
+            Self::Overlay(path) => write!(f, "mount an overlay of {} on /", path.display()),
             Self::DirectoryOverlay(name) => {
                 write!(f, "mount an overlay of the host's /{0} on /{0}", name.display())
             }
@@ -125,13 +131,19 @@ impl HostEntry {
 
 /// All that happens, in order: on the host, in the child, in the init.
 pub struct Plan {
+    /// What is to be in the store; the overlay is one of it, until `found` tells where it is.
+    pub unpack: Option<Source>,
     /// A user namespace comes with the others.
     pub user_namespace: bool,
     pub network: Network,
+    /// Those of a cgroup of the sandbox's own.
+    pub limits: Option<Limits>,
     pub child: Vec<Step>,
     pub setup: Setup,
     /// Parts of /proc and /sys are hidden or read-only.
     pub guarded: bool,
+    /// Those of the command's process.
+    pub rlimits: Vec<Rlimit>,
     pub hostname: String,
 }
 
@@ -150,6 +162,7 @@ impl Plan {
             child.push(Step::MapIdentity { uid: spec.caller().uid, gid: spec.caller().gid });
         }
         child.push(Step::PrivateMounts);
+        let mut unpack = None;
         match spec.root() {
             Root::Host if user_namespace => {
                 child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::EmptyRoot]);
@@ -160,6 +173,11 @@ impl Plan {
                 let is_overlay = |mount: &Mount| matches!(mount.kind, Kind::Overlay(_));
                 child.extend(spec.mounts().iter().any(is_overlay).then_some(Step::Scratch));
                 child.extend([Step::EmptyRoot, Step::Names(NamesIn::Root)]);
+            }
+            Root::Layer(path) => child.extend(layer(path)),
+            Root::Unpacked(source) => {
+                child.extend(layer(source.path()));
+                unpack = Some(source.clone());
             }
             Root::Directory(path) => {
                 child.extend([Step::Scratch, Step::DirectoryRoot(path.clone()), Step::Names(NamesIn::Binds)]);
@@ -193,12 +211,23 @@ impl Plan {
             setup = setup.with(Setup::ANY_WORKDIR);
         }
         Self {
+            unpack,
             user_namespace,
             network: spec.network(),
+            limits: Some(spec.limits()).filter(|limits| *limits != Limits::default()),
             child,
             setup,
             guarded: spec.security().guarded,
+            rlimits: spec.rlimits().to_vec(),
             hostname: spec.hostname().to_owned(),
+        }
+    }
+
+    /// What was to be in the store is there, as this directory.
+    pub fn found(&mut self, root: PathBuf) {
+        self.unpack = None;
+        if let Some(step) = self.child.iter_mut().find(|step| matches!(step, Step::Overlay(_))) {
+            *step = Step::Overlay(root);
         }
     }
 
@@ -218,6 +247,11 @@ impl Plan {
     }
 }
 
+/// A directory as the lower layer of the root.
+fn layer(path: &Path) -> [Step; 3] {
+    [Step::Scratch, Step::Names(NamesIn::Layer), Step::Overlay(path.to_path_buf())]
+}
+
 fn host_entry(entry: HostEntry) -> Option<Step> {
     match entry {
         HostEntry::Directory { name, .. } | HostEntry::Link { name, .. }
@@ -235,6 +269,12 @@ fn host_entry(entry: HostEntry) -> Option<Step> {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "on the host:")?;
+        if let Some(limits) = &self.limits {
+            writeln!(f, "  make a cgroup with at most {limits}")?;
+        }
+        if let Some(source) = &self.unpack {
+            writeln!(f, "  unpack {} into the store", source.path().display())?;
+        }
         write!(f, "  create namespaces:")?;
         self.namespaces().try_for_each(|name| write!(f, " {name}"))?;
         writeln!(f)?;
@@ -257,6 +297,11 @@ impl fmt::Display for Plan {
             if self.setup.contains(step) {
                 writeln!(f, "  {words}")?;
             }
+        }
+        if !self.rlimits.is_empty() {
+            write!(f, "  {}:", InitStep::SetLimits)?;
+            self.rlimits.iter().try_for_each(|limit| write!(f, " {limit}"))?;
+            writeln!(f)?;
         }
         writeln!(f, "  {}", InitStep::Execute)
     }

@@ -18,6 +18,8 @@ pub struct Luggage<'a> {
     pub names: &'a Names,
     /// What the standard streams become where they are not the launcher's own, or the pty's.
     pub streams: [Stream; 3],
+    /// The directory of the cgroup that the init is born in, if not nsl's own.
+    pub cgroup: Option<BorrowedFd<'a>>,
 }
 
 /// What one of the command's standard streams is.
@@ -53,7 +55,7 @@ pub fn spawn(plan: &Plan, luggage: Luggage<'_>) -> Result<Init> {
         };
     }
     let (status, inside) = status::pair().map_err(|errno| Error::os("make the status socket", errno))?;
-    match sys::clone3(flags).map_err(|errno| hints::namespaces(plan, errno))? {
+    match sys::clone3(flags, luggage.cgroup).map_err(|errno| hints::namespaces(plan, errno))? {
         Side::Parent { pid, pidfd } => Ok(Init { pid, pidfd, status, ended: false }),
         Side::Child => {
             drop(status);

@@ -1,11 +1,15 @@
 //! What to run, valid in itself and against this host: made from the command line, with fields that nobody can
 //! set wrong afterwards. Making it reads the host and changes nothing.
 
+use crate::cgroup::Limits;
 use crate::cli::{NetworkKind, Run};
 use crate::error::{Error, Result};
 use crate::mounts::{self, Kind, Mount};
 use crate::net::{self, Request, VethPlan};
+use crate::rlimit::{self, Rlimit};
 use crate::security::Security;
+use crate::store::Source;
+use crate::units;
 use nix::errno::Errno;
 use nsl_shared::boot::Credentials;
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -29,6 +33,10 @@ pub enum Root {
     Host,
     /// A directory of the host.
     Directory(PathBuf),
+    /// A directory of the host, copy-on-write.
+    Layer(PathBuf),
+    /// What is unpacked into the store, copy-on-write.
+    Unpacked(Source),
     /// An empty file system in memory.
     Empty,
 }
@@ -81,6 +89,9 @@ pub struct Spec {
     credentials: Option<Credentials>,
     terminal: bool,
     grace_ms: u32,
+    timeout_ms: Option<u32>,
+    limits: Limits,
+    rlimits: Vec<Rlimit>,
     security: Security,
     args: Vec<u8>,
     env: Vec<u8>,
@@ -101,10 +112,8 @@ impl Spec {
         let workdir = workdir(run.workdir.as_deref(), &root, &mounts)?;
         let hostname = run.hostname.as_deref().map_or_else(|| Ok(HOSTNAME.to_owned()), hostname)?;
         let credentials = run.user.as_deref().map(|text| user(text, caller)).transpose()?;
-        let grace_ms = run
-            .stop_timeout
-            .checked_mul(1000)
-            .ok_or_else(|| Error::new("use --stop-timeout", format!("{} seconds are too many", run.stop_timeout)))?;
+        let grace_ms = units::milliseconds("--stop-timeout", &run.stop_timeout)?;
+        let timeout_ms = run.timeout.as_deref().map(|text| units::milliseconds("--timeout", text)).transpose()?;
         let terminal = !run.no_tty && (run.tty || std::io::stdin().is_terminal() && std::io::stdout().is_terminal());
         if run.tty && !std::io::stdin().is_terminal() {
             return Err(Error::new("use --tty", "stdin is no terminal").hint("leave --tty out"));
@@ -120,6 +129,10 @@ impl Spec {
             credentials,
             terminal,
             grace_ms,
+            // As timeout(1) has it, no time at all is no limit.
+            timeout_ms: timeout_ms.filter(|time| *time > 0),
+            limits: limits(run)?,
+            rlimits: rlimit::parse_all(&run.ulimits)?,
             security: Security::new(run, caller, credentials.map_or(caller.uid, |who| who.uid))?,
             env: environment(&run.env)?,
             name: run.command[0].clone(),
@@ -169,6 +182,21 @@ impl Spec {
         self.grace_ms
     }
 
+    /// How long the command may run, in milliseconds.
+    pub fn timeout_ms(&self) -> Option<u32> {
+        self.timeout_ms
+    }
+
+    /// Limits of all that is inside.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Resource limits of the command's process.
+    pub fn rlimits(&self) -> &[Rlimit] {
+        &self.rlimits
+    }
+
     pub fn security(&self) -> &Security {
         &self.security
     }
@@ -189,6 +217,14 @@ impl Spec {
     }
 }
 
+fn limits(run: &Run) -> Result<Limits> {
+    Ok(Limits {
+        memory: run.memory.as_deref().map(|text| units::bytes("--memory", text)).transpose()?,
+        cpu: run.cpus.as_deref().map(|text| units::cpus("--cpus", text)).transpose()?,
+        processes: run.pids_limit.map(|number| units::processes("--pids-limit", number)).transpose()?.flatten(),
+    })
+}
+
 fn root(run: &Run) -> Result<Root> {
     let Some(directory) = &run.rootfs else {
         return Ok(if run.empty { Root::Empty } else { Root::Host });
@@ -196,8 +232,17 @@ fn root(run: &Run) -> Result<Root> {
     let step = || format!("use {} as the root", directory.display());
     let path = std::fs::canonicalize(directory).map_err(|error| Error::io(step(), &error))?;
     let metadata = std::fs::metadata(&path).map_err(|error| Error::io(step(), &error))?;
-    if !metadata.is_dir() {
-        return Err(Error::os(step(), Errno::ENOTDIR).hint("--rootfs takes an unpacked directory"));
+    if metadata.is_dir() || metadata.is_file() {
+        match Source::recognise(&path).map_err(|error| Error::io(step(), &error))? {
+            Some(source) => return Ok(Root::Unpacked(source)),
+            None if metadata.is_dir() => {}
+            None => {
+                return Err(Error::new(step(), "it is neither a directory nor an archive that nsl knows")
+                    .hint("--rootfs takes a tar archive, plain or compressed by gzip or zstd"));
+            }
+        }
+    } else {
+        return Err(Error::os(step(), Errno::ENOTDIR));
     }
     if path == Path::new("/") {
         return Err(Error::new(step(), "it is the host's own").hint("leave --rootfs out for a view of the host"));
@@ -205,7 +250,7 @@ fn root(run: &Run) -> Result<Root> {
     if let Err(errno) = nix::unistd::access(&path, nix::unistd::AccessFlags::R_OK | nix::unistd::AccessFlags::X_OK) {
         return Err(Error::os(step(), errno));
     }
-    Ok(Root::Directory(path))
+    Ok(if run.ephemeral { Root::Layer(path) } else { Root::Directory(path) })
 }
 
 fn network(run: &Run, caller: Caller) -> Result<Network> {
@@ -372,12 +417,13 @@ mod tests {
         assert_eq!(*spec_of(&[], ROOT).unwrap().root(), Root::Host);
         assert_eq!(*spec_of(&["--empty"], ROOT).unwrap().root(), Root::Empty);
         assert_eq!(*spec_of(&["--rootfs", "/usr"], ROOT).unwrap().root(), Root::Directory("/usr".into()));
+        assert_eq!(*spec_of(&["-x", "--rootfs", "/usr"], ROOT).unwrap().root(), Root::Layer("/usr".into()));
     }
 
     #[test]
     fn a_rootfs_that_cannot_be_one_is_refused() {
         assert!(refusal(&["--rootfs", "/nowhere"], ROOT).contains("No such file or directory"));
-        assert!(refusal(&["--rootfs", "/etc/passwd"], ROOT).contains("Not a directory"));
+        assert!(refusal(&["--rootfs", "/etc/passwd"], ROOT).contains("neither a directory nor an archive"));
         assert!(refusal(&["--rootfs", "/"], ROOT).contains("the host's own"));
     }
 

@@ -22,11 +22,15 @@ pub enum Side {
     Parent { pid: u32, pidfd: OwnedFd },
 }
 
-/// Makes a child in the new namespaces `flags` (`CLONE_NEW…`), as fork(2) does otherwise: clone(2), "clone3".
+/// `CLONE_INTO_CGROUP`: clone(2), since Linux 5.7.
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
+/// Makes a child in the new namespaces `flags` (`CLONE_NEW…`), and in the cgroup whose directory is given, as fork(2) does
+/// otherwise: clone(2), "clone3".
 ///
 /// The process must have one thread: the child goes on with a copy of its memory, in which no other thread could
 /// ever release a lock. Checked in builds with debug assertions.
-pub fn clone3(flags: u64) -> Result<Side, Errno> {
+pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, Errno> {
     debug_assert_eq!(
         procfs::process::Process::myself().and_then(|me| me.stat()).map_or(1, |stat| stat.num_threads),
         1,
@@ -38,6 +42,10 @@ pub fn clone3(flags: u64) -> Result<Side, Errno> {
     args.flags = flags | libc::CLONE_PIDFD as u64;
     args.pidfd = &raw mut pidfd as u64;
     args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
     // SAFETY: args is of the size given and lives through the call, and so does pidfd; without CLONE_VM the child
     // has a memory of its own, and with one thread nothing in it is locked.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
@@ -135,6 +143,24 @@ pub fn bits_of(set: &libc::sigset_t) -> u64 {
     (1..=64).filter(|number| contains(*number)).fold(0, |bits, number| bits | 1 << (number - 1))
 }
 
+/// The signals that are held back and wait for it to end, as bits like those of [`bits_of`].
+pub fn pending_signals() -> u64 {
+    // SAFETY: all bytes zero is a valid value of this set of bits.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set lives through the call, which writes to nothing else.
+    unsafe { libc::sigpending(&raw mut set) };
+    bits_of(&set)
+}
+
+/// Does this process ignore a signal?
+pub fn ignores(signal: Signal) -> bool {
+    // SAFETY: all bytes zero is a valid value of this struct of integers and an optional function.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new action nothing changes; the present one is written to a struct that lives through the call.
+    unsafe { libc::sigaction(signal as libc::c_int, std::ptr::null(), &raw mut action) };
+    action.sa_sigaction == libc::SIG_IGN
+}
+
 /// Takes over a descriptor that the kernel just gave this process.
 pub fn own(number: RawFd) -> OwnedFd {
     // SAFETY: its one caller has it from a message of the kernel's, and gives it to nobody else.
@@ -146,6 +172,21 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     // SAFETY: no memory is touched, and no descriptor is closed yet.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     checked(result).map(drop)
+}
+
+/// Closes every descriptor but these: close_range(2). For a process that was cloned and uses no other from here on.
+pub fn close_all_but<const N: usize>(kept: [BorrowedFd<'_>; N]) {
+    let mut numbers = kept.map(|descriptor| descriptor.as_raw_fd() as u32);
+    numbers.sort_unstable();
+    let ends = numbers.into_iter().chain([u32::MAX]);
+    let mut first = 0;
+    for end in ends {
+        if first < end {
+            // SAFETY: no memory is touched; what still owns one of the descriptors is never used or dropped again.
+            unsafe { libc::syscall(libc::SYS_close_range, first, end - 1, 0) };
+        }
+        first = end.saturating_add(1);
+    }
 }
 
 fn last_error() -> Errno {

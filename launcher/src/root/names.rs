@@ -3,7 +3,9 @@
 use super::Assembly;
 use super::inside::{DIRECTORY, FILE};
 use super::mount::{READ_ONLY, Result};
-use rustix::fs::{CWD, Mode, OFlags};
+use crate::plan::Step;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use tracing::debug;
@@ -25,10 +27,34 @@ impl Names {
 }
 
 impl Assembly<'_> {
-    pub(super) fn write_names_in_layer(&self) -> Result<()> {
-        let mode = rustix::fs::stat("/etc").map_or(DIRECTORY, |etc| Mode::from_raw_mode(etc.st_mode & 0o7777));
+    pub(super) fn write_names_in_layer(&mut self) -> Result<()> {
+        let lower = self.steps.iter().find_map(|step| match step {
+            Step::Overlay(path) => Some(&**path),
+            _ => None,
+        });
+        let etc = lower.map_or_else(|| rustix::fs::stat("/etc"), |lower| rustix::fs::lstat(lower.join("etc")));
+        let mode = match etc {
+            Ok(etc) if lower.is_some() && FileType::from_raw_mode(etc.st_mode) != FileType::Directory => {
+                self.names_through_link = true;
+                return Ok(());
+            }
+            Ok(etc) => Mode::from_raw_mode(etc.st_mode & 0o7777),
+            Err(_) => DIRECTORY,
+        };
         rustix::fs::mkdirat(CWD, LAYER, mode)?;
         self.write_names(&open_layer()?)
+    }
+
+    /// Puts the names where the root's /etc leads inside the root. Where that is nowhere, all stays as it is.
+    pub(super) fn write_names_through_link(&self) -> Result<()> {
+        let directory = self.open(Path::new("etc"), OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+        for (name, _) in self.names.files() {
+            match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        self.write_names(&directory)
     }
 
     pub(super) fn write_names(&self, directory: &OwnedFd) -> Result<()> {
