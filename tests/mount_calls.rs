@@ -91,6 +91,22 @@ fn a_directory_is_the_root_and_no_link_in_it_leads_out() {
 }
 
 #[test]
+fn an_ephemeral_root_keeps_nothing() {
+    let host = crate::host!("python3");
+    let root = tiny_root(&host);
+    host.sh(&format!("chown -R {USER}:{USER} {root}"));
+    let script = "cat /etc/name /etc/hostname; echo x > /etc/new && echo written";
+    each_way(&host, &["-x", "--rootfs", &root], script, |output| {
+        output.assert_prints("tiny\nnsl\nwritten");
+    });
+    let script = "cat /etc/hostname; (: > /etc/new) 2>/dev/null || echo closed; echo x > /tmp/x";
+    each_way(&host, &["-x", "--read-only", "--rootfs", &root], script, |output| {
+        output.assert_prints("nsl\nclosed");
+    });
+    host.sh(&format!("test ! -e {root}/etc/new && test ! -e {root}/tmp"));
+}
+
+#[test]
 fn every_kind_of_mount_is_there() {
     let host = crate::host!("python3");
     host.sh(&format!(
