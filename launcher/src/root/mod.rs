@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use tracing::{debug, warn};
@@ -37,6 +37,9 @@ pub struct Assembly<'a> {
     steps: &'a [Step],
     names: &'a Names,
     user_namespace: bool,
+    /// The directory of the host's that keeps what is written, held by the launcher. Then nothing of nsl's own may be
+    /// written over the host's files.
+    kept: Option<BorrowedFd<'a>>,
     mounts: Mounts,
     /// Of the mounts that were asked for, in the order of their steps.
     sources: VecDeque<Result<OwnedFd>>,
@@ -53,12 +56,18 @@ pub struct Assembly<'a> {
     has_warned: bool,
 }
 
+/// Has overlay keep the files of the upper layer whole, with no reference to the layer below.
+const PLAIN_LAYER: [(&str, &[u8]); 3] = [("index", b"off"), ("metacopy", b"off"), ("xino", b"off")];
+/// And directories. In a user namespace it is the rule, and may not be asked for.
+const PLAIN_DIRECTORIES: (&str, &[u8]) = ("redirect_dir", b"off");
+
 impl<'a> Assembly<'a> {
-    pub fn new(steps: &'a [Step], names: &'a Names, user_namespace: bool) -> Self {
+    pub fn new(steps: &'a [Step], names: &'a Names, user_namespace: bool, kept: Option<BorrowedFd<'a>>) -> Self {
         Self {
             steps,
             names,
             user_namespace,
+            kept,
             mounts: Mounts::default(),
             sources: VecDeque::new(),
             scratch: None,
@@ -80,7 +89,9 @@ impl<'a> Assembly<'a> {
                 self.open_sources();
             }
             Step::Scratch => self.make_scratch()?,
+            Step::Changes(path) => self.enter_changes(path)?,
             Step::HostOverlay => self.overlay_host()?,
+            Step::Fresh(name) => self.mount_fresh(name)?,
             Step::EmptyRoot => self.make_empty_root()?,
             Step::DirectoryRoot(path) => self.bind_root(path)?,
             Step::Overlay(path) => self.overlay_root(path)?,
@@ -91,6 +102,8 @@ impl<'a> Assembly<'a> {
             Step::Names(NamesIn::Root) => self.write_names(&self.directory("etc")?)?,
             Step::Names(NamesIn::Binds) => {
                 let scratch = self.scratch.as_ref().ok_or(Errno::NOENT)?;
+                // Where changes are kept it was their directory.
+                rustix::process::fchdir(scratch)?;
                 self.write_names(scratch)?;
                 self.bind_names(scratch)?;
             }
@@ -126,13 +139,38 @@ impl<'a> Assembly<'a> {
         Ok(())
     }
 
+    /// Opened anew, since the mount that the launcher's descriptor belongs to is in another namespace.
+    fn enter_changes(&self, path: &Path) -> Result<()> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(path, flags, Mode::empty())?;
+        let (found, held) = (rustix::fs::fstat(&directory)?, rustix::fs::fstat(self.kept.ok_or(Errno::NOENT)?)?);
+        if (found.st_dev, found.st_ino) != (held.st_dev, held.st_ino) {
+            return Err(Errno::STALE);
+        }
+        rustix::process::fchdir(&directory)
+    }
+
+    /// What is not on the host, or is a link there, stays so.
+    fn mount_fresh(&self, name: &str) -> Result<()> {
+        let target = match self.mount_point(name) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            result => result?,
+        };
+        let tmpfs = if name == "tmp" { Tmpfs::TMP } else { Tmpfs::RUN };
+        self.mounts.attach(&self.create_tmpfs(&tmpfs, MountAttrFlags::empty())?, target, "")
+    }
+
     /// One overlay, whose upper layer already holds what is fresh: an empty /run and /tmp cost no mount of theirs.
     fn overlay_host(&mut self) -> Result<()> {
+        let layers: [(&str, &[u8]); 3] = [("lowerdir", b"/"), ("upperdir", b"upper"), ("workdir", b"work")];
+        if self.kept.is_some() {
+            let options = [&layers[..], &PLAIN_LAYER, &[PLAIN_DIRECTORIES]].concat();
+            return self.set_root(self.mounts.create("overlay", &options, NODEV)?);
+        }
         for (name, mode) in [("upper/run", DIRECTORY), ("upper/tmp", ALL_USERS)] {
             rustix::fs::mkdirat(CWD, name, mode)?;
             rustix::fs::setxattr(name, "trusted.overlay.opaque", b"y", XattrFlags::empty())?;
         }
-        let layers: [(&str, &[u8]); 3] = [("lowerdir", b"/"), ("upperdir", b"upper"), ("workdir", b"work")];
         match self.mounts.create("overlay", &layers, NODEV) {
             Err(Errno::INVAL) => self.bind_host(),
             mount => self.set_root(mount?),
@@ -240,8 +278,11 @@ impl<'a> Assembly<'a> {
         make_directory(self.root()?, Path::new(name), mode)?;
         let [upper, work] = paths;
         let values = [escaped(&lower), escaped(&upper), escaped(&work)];
-        let options: [(&str, &[u8]); 4] =
-            [("lowerdir", &values[0]), ("upperdir", &values[1]), ("workdir", &values[2]), ("userxattr", b"")];
+        let mut options: Vec<(&str, &[u8])> =
+            vec![("lowerdir", &values[0]), ("upperdir", &values[1]), ("workdir", &values[2]), ("userxattr", b"")];
+        if self.kept.is_some() {
+            options.extend(PLAIN_LAYER);
+        }
         match self.mounts.create("overlay", &options, NODEV) {
             Ok(mount) => {
                 self.mounts.attach(&mount, self.root()?, name)?;
@@ -263,7 +304,7 @@ impl<'a> Assembly<'a> {
 
     fn bind_read_only(&self, name: &OsStr) -> Result<()> {
         self.bind(&Path::new("/").join(name), Path::new(name), NODEV | READ_ONLY)?;
-        if name == "etc" { self.bind_names_of_layer() } else { Ok(()) }
+        if name == "etc" && self.kept.is_none() { self.bind_names_of_layer() } else { Ok(()) }
     }
 
     fn is_read_only(&self) -> bool {
