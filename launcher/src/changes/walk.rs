@@ -166,7 +166,7 @@ impl Walk<'_> {
             return Ok(());
         }
         let is_layer = self.is_split && level.path.as_os_str().is_empty() && new.is_directory();
-        let kind = if is_layer && old.is_some() {
+        let kind = if is_layer && (old.is_some() || is_hidden) {
             None
         } else {
             compare((level, name), old.as_ref(), &new).map_err(failed)?
@@ -181,7 +181,7 @@ impl Walk<'_> {
                 is_changed,
             });
         }
-        if kind.is_some() || is_hidden {
+        if kind.is_some() || is_hidden && !is_layer {
             let kind = kind.unwrap_or(Kind::Added);
             let (path, new) = (path.clone(), Some(new.clone()));
             self.push(Change { path, kind, old: old.clone(), new, is_hidden, link: None });
