@@ -25,8 +25,12 @@ pub enum Step {
     PrivateMounts,
     /// A tmpfs, over the host's /proc, for what the command writes.
     Scratch,
-    /// The host's root with the scratch tmpfs over it.
+    /// A directory of the host's, instead of the scratch tmpfs, for what the command writes.
+    Changes(PathBuf),
+    /// The host's root with the layer that takes what is written over it.
     HostOverlay,
+    /// A tmpfs over a directory of the host's root, where that may not be changed to get an empty one.
+    Fresh(&'static str),
     /// An empty tmpfs as the root.
     EmptyRoot,
     /// A directory of the host as the root.
@@ -79,6 +83,8 @@ impl fmt::Display for Step {
             Self::MapIdentity { uid, gid } => write!(f, "map user {uid} and group {gid} to themselves"),
             Self::PrivateMounts => f.write_str("make the mounts private"),
             Self::Scratch => f.write_str("mount a tmpfs for what the command writes"),
+            Self::Changes(path) => write!(f, "keep what the command changes in {}", path.display()),
+            Self::Fresh(name) => write!(f, "mount a tmpfs on /{name}"),
             Self::HostOverlay => f.write_str("mount an overlay of the host's / on /"),
             Self::EmptyRoot => f.write_str("mount a tmpfs on /"),
             Self::DirectoryRoot(path) => write!(f, "bind {} on /", path.display()),
@@ -148,7 +154,7 @@ pub struct Plan {
 }
 
 /// Directories of the host's root that nsl makes anew.
-const FRESH: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
+pub const FRESH: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 
 impl Plan {
     /// `entries` are those of the host's root directory; they are asked for only where they matter.
@@ -164,6 +170,17 @@ impl Plan {
         child.push(Step::PrivateMounts);
         let mut unpack = None;
         match spec.root() {
+            Root::Host if spec.changes().is_some() => {
+                child.push(Step::Scratch);
+                child.extend(spec.changes().map(|directory| Step::Changes(directory.to_owned())));
+                if user_namespace {
+                    child.push(Step::EmptyRoot);
+                    child.extend(entries().into_iter().filter_map(host_entry));
+                } else {
+                    child.extend([Step::HostOverlay, Step::Fresh("run"), Step::Fresh("tmp")]);
+                }
+                child.push(Step::Names(NamesIn::Binds));
+            }
             Root::Host if user_namespace => {
                 child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::EmptyRoot]);
                 child.extend(entries().into_iter().filter_map(host_entry));
