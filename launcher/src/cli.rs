@@ -146,7 +146,7 @@ pub struct Run {
     pub preserve_fds: u32,
 
     /// Write what happens to descriptor N, a JSON object a line
-    #[arg(long, value_name = "N", help_heading = "Driving")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Driving")]
     pub status_fd: Option<i32>,
 
     /// Write the process ID of the sandbox's init to FILE, which is removed at the end

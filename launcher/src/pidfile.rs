@@ -21,6 +21,9 @@ pub fn check(path: &Path) -> Result<()> {
     let failed = |errno| Err(Error::os(step(path), errno));
     let Some(parent) = path.parent().filter(|_| path.file_name().is_some()) else { return failed(Errno::EISDIR) };
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    if fs::metadata(parent).is_ok_and(|found| !found.is_dir()) {
+        return failed(Errno::ENOTDIR);
+    }
     if let Err(errno) = nix::unistd::access(parent, AccessFlags::W_OK | AccessFlags::X_OK) {
         return Err(Error::os(step(path), errno).hint("its directory must be there, and writable for you"));
     }
