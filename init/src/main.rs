@@ -57,7 +57,7 @@ fn under_nsl(status: OwnedFd) -> u8 {
     let mut step = InitStep::ReadBootMessage;
     match boot_up(status.as_fd(), &mut options, &mut step) {
         Ok((command, setup)) => {
-            report(status.as_fd(), Report::Started);
+            report(status.as_fd(), Report::Started.encode());
             // The streams are the command's: held open here, they would never end for who reads them. A pty is held
             // by one descriptor: with none, its other end reports a hang-up without end.
             sys::close_streams_from(u32::from(setup.contains(Setup::TERMINAL)));
@@ -68,7 +68,7 @@ fn under_nsl(status: OwnedFd) -> u8 {
             supervisor.run()
         }
         Err(errno) => {
-            report(status.as_fd(), Report::InitFailed { step, errno: errno.raw_os_error() });
+            report(status.as_fd(), Report::InitFailed { step, errno: errno.raw_os_error() }.encode());
             exit::NSL_FAILED
         }
     }
@@ -108,8 +108,8 @@ fn boot_up(status: BorrowedFd<'_>, options: &mut Options, step: &mut InitStep) -
 }
 
 /// A report that can't be sent has no reader: nsl is gone, and its death ends this process as well.
-fn report(status: BorrowedFd<'_>, report: Report) {
-    let _ = rustix::net::send(status, &report.encode(), rustix::net::SendFlags::NOSIGNAL);
+fn report(status: BorrowedFd<'_>, report: [u8; Report::SIZE]) {
+    let _ = rustix::net::send(status, &report, rustix::net::SendFlags::NOSIGNAL);
 }
 
 /// ENTRYPOINT of an image, a command line's own init, or that of a machine, whose `end` it may change: says what goes

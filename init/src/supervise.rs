@@ -80,7 +80,7 @@ impl<'a> Supervisor<'a> {
         if (!is_last || self.tells_end)
             && let Some(code) = self.ended
         {
-            self.report(Report::Exited { code, signal: self.ended_by });
+            self.report(Report::Exited { code, signal: self.ended_by }.encode());
         }
         if !is_last {
             match self.options.rest {
@@ -149,10 +149,10 @@ impl<'a> Supervisor<'a> {
                         if is_command {
                             self.stopped = status.stopped();
                             if let Some(signal) = status.stopping_signal() {
-                                self.report(Report::Stopped { signal });
+                                self.report(Report::Stopped { signal }.encode());
                                 self.suspend(signal);
                             } else {
-                                self.report(Report::Continued);
+                                self.report(Report::Continued.encode());
                             }
                         }
                         continue;
@@ -310,7 +310,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn report(&self, report: Report) {
+    fn report(&self, report: [u8; Report::SIZE]) {
         if let Some(status) = &self.status {
             crate::report(status.as_fd(), report);
         }

@@ -453,6 +453,9 @@ impl Report {
     /// Bytes in a report: kind, step, value.
     pub const SIZE: usize = 8;
 
+    /// Where it is known which report it is, no more than a number.
+    #[expect(clippy::inline_always, reason = "it makes the init smaller")]
+    #[inline(always)]
     #[must_use]
     pub fn encode(self) -> [u8; Self::SIZE] {
         let (kind, step, value) = match self {
