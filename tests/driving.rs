@@ -76,9 +76,10 @@ fn an_end_by_what_nsl_forwards_is_told() {
 #[test]
 fn stops_are_told() {
     let host = crate::host!();
-    let running = watched(&host, &["--network", "none", "--", "sh", "-c", "kill -STOP $$; exit 5"]).start();
+    let running = watched(&host, &["--network", "none", "--", "sh", "-c", "kill -STOP $$; read line; exit 5"]).start();
     wait_until("the stop is told", || events(&host).len() == 2);
     running.signal(Signal::SIGCONT);
+    wait_until("it is told that it goes on", || events(&host).len() == 3);
     running.finish().assert_code(5);
     let told = events(&host).split_off(1);
     let [stopped, continued] = [json!({"event": "stopped", "signal": "SIGSTOP"}), json!({"event": "continued"})];
