@@ -13,6 +13,7 @@ mod harness;
 mod hostile;
 mod init;
 mod jobs;
+mod kills;
 mod leaks;
 mod limits;
 mod mount_calls;
