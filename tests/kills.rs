@@ -37,6 +37,7 @@ struct Fate {
 }
 
 /// `nsl run`, with the victim killed when it enters its system call number `call`.
+#[expect(clippy::zombie_processes, reason = "it is waited for as a process that is traced")]
 fn run_and_kill(host: &Host, network: &str, as_user: bool, victim: Victim, call: u32) -> Fate {
     // A command that would outlive nsl, were it not killed as well.
     let words = if victim == Victim::Nsl { "sleep 0.1" } else { "true" };
@@ -102,7 +103,7 @@ fn trace(nsl: Pid, victim: Victim, call: u32) -> Fate {
                 entered += u32::from(inside);
                 if inside && entered == call && !fate.killed {
                     fate.killed = true;
-                    left = living.iter().copied().filter(|other| *other != pid && !is_zombie(*other)).collect();
+                    left = living.iter().copied().filter(|other| *other != pid && !is_ending(*other)).collect();
                     kill(pid, Signal::SIGKILL).expect("kill the victim");
                     continue;
                 }
@@ -118,9 +119,12 @@ fn trace(nsl: Pid, victim: Victim, call: u32) -> Fate {
     fate
 }
 
-fn is_zombie(pid: Pid) -> bool {
+/// Has a process ended, or has it begun to? (`PF_EXITING` of `proc_pid_stat(5)`, "flags".)
+fn is_ending(pid: Pid) -> bool {
+    const EXITING: u32 = 4;
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().unwrap_or_default().starts_with(" Z")
+    let flags = stat.rsplit(')').next().and_then(|fields| fields.split_ascii_whitespace().nth(6)?.parse().ok());
+    flags.is_none_or(|flags: u32| flags & EXITING != 0)
 }
 
 /// Kills the victim at call after call, until it lives to the end.
