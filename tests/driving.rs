@@ -29,6 +29,11 @@ fn events(host: &Host) -> Vec<Value> {
     events
 }
 
+/// What is told of an end of the command's own.
+fn exited(code: i32, signal: Option<&str>) -> Value {
+    json!({"event": "exited", "code": code, "signal": signal, "oom": false, "timed_out": false})
+}
+
 #[test]
 fn start_and_end_are_told_with_pid_and_network() {
     let host = crate::host!("ip");
@@ -44,7 +49,7 @@ fn start_and_end_are_told_with_pid_and_network() {
     assert!(routes.starts_with(&format!("default via {} ", part("gateway"))), "{routes} {started}");
     assert!(host.sh("ip -br link").contains(&format!("{}@", part("device"))), "{started}");
     running.finish().assert_code(3);
-    assert_eq!(events(&host)[1..], [json!({"event": "exited", "code": 3, "signal": null})]);
+    assert_eq!(events(&host)[1..], [exited(3, None)]);
 }
 
 #[test]
@@ -54,11 +59,11 @@ fn the_end_tells_a_signal_from_an_exit_code() {
         watched(&host, &["--network", "none", "--", "bash", "-c", script]).run().assert_quiet();
         events(&host).pop().expect("an event")
     };
-    assert_eq!(end("exit 143"), json!({"event": "exited", "code": 143, "signal": null}));
-    assert_eq!(end("kill -TERM $$"), json!({"event": "exited", "code": 143, "signal": "SIGTERM"}));
-    assert_eq!(end("kill -40 $$"), json!({"event": "exited", "code": 168, "signal": "SIGRTMIN+6"}));
+    assert_eq!(end("exit 143"), exited(143, None));
+    assert_eq!(end("kill -TERM $$"), exited(143, Some("SIGTERM")));
+    assert_eq!(end("kill -40 $$"), exited(168, Some("SIGRTMIN+6")));
     // Also if something is left to be ended.
-    assert_eq!(end("sleep 30 & kill -9 $$"), json!({"event": "exited", "code": 137, "signal": "SIGKILL"}));
+    assert_eq!(end("sleep 30 & kill -9 $$"), exited(137, Some("SIGKILL")));
 }
 
 #[test]
@@ -69,8 +74,20 @@ fn an_end_by_what_nsl_forwards_is_told() {
         wait_until("the start is told", || events(&host).len() == 1);
         running.signal(signal);
         running.finish().assert_code(code);
-        assert_eq!(events(&host)[1], json!({"event": "exited", "code": code, "signal": signal.as_str()}));
+        assert_eq!(events(&host)[1], exited(code, Some(signal.as_str())));
     }
+}
+
+#[test]
+fn an_end_by_timeout_is_told() {
+    let host = crate::host!();
+    watched(&host, &["--network", "none", "--timeout", "50ms", "--", "sleep", "30"]).run().assert_code(124);
+    let exited = json!({"event": "exited", "code": 124, "signal": "SIGTERM", "oom": false, "timed_out": true});
+    assert_eq!(events(&host)[1..], [exited]);
+    // By the signal that is to stop it.
+    let words = ["--network", "none", "--timeout", "50ms", "--stop-signal", "INT", "--", "sleep", "30"];
+    watched(&host, &words).run().assert_code(124);
+    assert_eq!(events(&host)[1]["signal"], "SIGINT");
 }
 
 #[test]
@@ -83,7 +100,7 @@ fn stops_are_told() {
     running.finish().assert_code(5);
     let told = events(&host).split_off(1);
     let [stopped, continued] = [json!({"event": "stopped", "signal": "SIGSTOP"}), json!({"event": "continued"})];
-    assert_eq!(told, [stopped, continued, json!({"event": "exited", "code": 5, "signal": null})]);
+    assert_eq!(told, [stopped, continued, exited(5, None)]);
 }
 
 #[test]

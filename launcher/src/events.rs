@@ -27,6 +27,10 @@ pub struct Events {
     to: Option<OwnedFd>,
     /// The signal that ended the command.
     pub ended_by: Option<i32>,
+    /// It was killed for want of memory.
+    pub oom: bool,
+    /// It ran for as long as it may.
+    pub timed_out: bool,
 }
 
 /// A line.
@@ -45,7 +49,7 @@ enum Details<'a> {
     Started { pid: u32, hostname: &'a str, network: Option<Network<'a>> },
     Stopped { signal: String },
     Continued {},
-    Exited { code: u8, signal: Option<String> },
+    Exited { code: u8, signal: Option<String>, oom: bool, timed_out: bool },
     Failed { step: String, error: Option<String>, message: String, code: u8 },
 }
 
@@ -57,7 +61,7 @@ struct Network<'a> {
 }
 
 impl Events {
-    pub const NONE: Self = Self { to: None, ended_by: None };
+    pub const NONE: Self = Self { to: None, ended_by: None, oom: false, timed_out: false };
 
     /// Takes over the caller's descriptor `number`. Files that nsl opens before this may be mistaken for it.
     pub fn open(number: i32) -> Result<Self> {
@@ -78,7 +82,7 @@ impl Events {
         // A reader that is gone is an error of the write.
         sys::ignore_signals_of_writes();
         open_anew(&mut to);
-        Ok(Self { to: Some(to), ended_by: None })
+        Ok(Self { to: Some(to), ..Self::NONE })
     }
 
     pub fn started(&mut self, pid: u32, hostname: &str, made: Option<&Made>) {
@@ -102,7 +106,8 @@ impl Events {
     pub fn ended(&mut self, result: &Result<u8>) {
         match result {
             Ok(code) => {
-                self.tell("exited", Details::Exited { code: *code, signal: self.ended_by.map(name) });
+                let (oom, timed_out) = (self.oom, self.timed_out);
+                self.tell("exited", Details::Exited { code: *code, signal: self.ended_by.map(name), oom, timed_out });
             }
             Err(error) => {
                 let short = |text: &str, length| text.chars().take(length).collect();
@@ -181,7 +186,7 @@ mod tests {
     /// Events, and the lines that came of what `work` did with them.
     fn lines_of(work: impl FnOnce(&mut Events)) -> Vec<String> {
         let (read, write) = nix::unistd::pipe().unwrap();
-        let mut events = Events { to: Some(write), ended_by: None };
+        let mut events = Events { to: Some(write), ..Events::NONE };
         work(&mut events);
         drop(events);
         BufReader::new(File::from(read)).lines().map(std::result::Result::unwrap).collect()
@@ -201,7 +206,7 @@ mod tests {
             r#","pid":7,"hostname":"box","network":null}"#,
             r#","signal":"SIGTSTP"}"#,
             "Z\"}",
-            r#","code":143,"signal":"SIGTERM"}"#,
+            r#","code":143,"signal":"SIGTERM","oom":false,"timed_out":false}"#,
             r#","step":"make a \"thing\"","error":"EPERM","message":"cannot make a \"thing\": Operation not permitted (hint: do\nnot)","code":125}"#,
         ];
         let starts = ["started", "stopped", "continued", "exited", "failed"];
@@ -224,7 +229,7 @@ mod tests {
         while nix::poll::poll(&mut [PollFd::new(write.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) == Ok(1) {
             filler.write_all(&[0; 4096]).unwrap();
         }
-        let mut events = Events { to: Some(write), ended_by: None };
+        let mut events = Events { to: Some(write), ..Events::NONE };
         let start = Instant::now();
         events.continued();
         assert!(events.to.is_none() && start.elapsed() < PATIENCE * 3);

@@ -254,14 +254,17 @@ impl Sandbox<'_> {
         self.take_reports()?;
         self.relays.iter_mut().for_each(Relay::drain);
         match ended {
-            _ if self.deadline.as_ref().is_some_and(Deadline::has_passed) => Ok(exit::TIMED_OUT),
+            _ if self.deadline.as_ref().is_some_and(Deadline::has_passed) => {
+                self.events.timed_out = true;
+                Ok(exit::TIMED_OUT)
+            }
             Ended::Exited(code) => Ok(code),
             Ended::Killed(signal) => Err(killed_by("keep the sandbox running", signal)),
         }
     }
 
     /// Tells of a SIGKILL that came for want of memory.
-    fn blame_memory(&self, result: Result<u8>) -> Result<u8> {
+    fn blame_memory(&mut self, result: Result<u8>) -> Result<u8> {
         let code = result.as_ref().map_or_else(Error::exit_code, |code| *code);
         match &self.group {
             Some(group) if code == exit::of_signal(libc::SIGKILL) && group.oom_kills() > 0 => {
@@ -269,6 +272,7 @@ impl Sandbox<'_> {
                 if !self.started {
                     return Err(Error::new(START, cause).code(code));
                 }
+                self.events.oom = true;
                 log::tell(&format!("the command was killed: {cause}"));
                 Ok(code)
             }
