@@ -43,6 +43,23 @@ fn users_are_found_by_name_in_the_root_itself() {
 }
 
 #[test]
+fn users_are_found_by_name_in_an_archive() {
+    let host = crate::host!("tar");
+    let root = root(&host, PASSWD, GROUP);
+    let archive = format!("{DIR}/root.tar");
+    host.sh(&format!("tar -cf {archive} -C {root} ."));
+    let store = format!("{DIR}/store");
+    let run = |user: &str, script: &str| {
+        let words = ["run", "--network", "none", "--rootfs", &archive, "-v", "/usr:/usr:ro", "-u", user, "--"];
+        host.nsl(words.into_iter().chain(["sh", "-c", script])).env("NSL_STORE", &store).run()
+    };
+    run("ann", IDS).assert_prints("1234\n5678\nGroups: 29 44 5678");
+    run("ann", "echo $HOME; grep ^CapEff /proc/self/status").assert_prints("/home/ann\nCapEff:\t0000000000000000");
+    run("9:9", IDS).assert_prints("9\n9\nGroups:");
+    run("daemon", "true").assert_refused(125, &["has no user daemon"]);
+}
+
+#[test]
 fn a_user_found_by_name_has_the_variables_of_a_login() {
     let host = crate::host!();
     let root = root(&host, PASSWD, GROUP);
