@@ -16,6 +16,10 @@ const STEP: u32 = 2;
 /// After so many kills one looks for what remains.
 const ROUND: u32 = 20;
 
+/// The events that tell of a new process.
+const BIRTHS: [i32; 3] =
+    [Event::PTRACE_EVENT_FORK as i32, Event::PTRACE_EVENT_VFORK as i32, Event::PTRACE_EVENT_CLONE as i32];
+
 /// Who is killed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Victim {
@@ -110,6 +114,14 @@ fn trace(nsl: Pid, victim: Victim, call: u32) -> Fate {
             }
             // The shell has become nsl.
             WaitStatus::PtraceEvent(_, _, event) if event == Event::PTRACE_EVENT_EXEC as i32 => runs = true,
+            // Its child waits from the first moment on, also if this one is killed before it is seen.
+            WaitStatus::PtraceEvent(_, _, event) if BIRTHS.contains(&event) => {
+                let born = ptrace::getevent(pid).map(|pid| Pid::from_raw(pid as i32));
+                for born in born.into_iter().filter(|born| !known.contains(born)).collect::<Vec<_>>() {
+                    known.push(born);
+                    living.push(born);
+                }
+            }
             WaitStatus::Stopped(_, signal) => deliver = Some(signal),
             _ => {}
         }
