@@ -205,8 +205,12 @@ fn a_reader_that_goes_away_ends_nothing() {
     host.command("bash", ["-c", &script]).run().assert_code(6).assert_quiet();
     assert!(host.sh(&format!("cat {DIR}/first")).starts_with("{\"event\":\"started\","));
     // And one that was never there.
-    let script = format!("exec 3> >(exit); wait $!; {NSL} run --network none --status-fd 3 -- sh -c 'exit 7'");
-    host.command("bash", ["-c", &script]).run().assert_code(7).assert_quiet();
+    let run = |words: &str| {
+        let script = format!("exec 3> >(exit); wait $!; {NSL} run --network none --status-fd 3 {words}");
+        host.command("bash", ["-c", &script]).run()
+    };
+    run("-- sh -c 'exit 7'").assert_code(7).assert_quiet();
+    run("--rootfs /nowhere -- true").assert_refused(125, &["/nowhere"]);
 }
 
 #[test]
