@@ -80,7 +80,8 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
             Step::Netlink => hand_over_netlink(status.as_fd()),
             Step::Execute => {
                 rustix::process::umask(umask);
-                let made = Made { slave: slave.as_ref(), landlock: assembly.landlock.as_ref() };
+                let Assembly { landlock, proc, .. } = &assembly;
+                let made = Made { slave: slave.as_ref(), landlock: landlock.as_ref(), proc: proc.as_ref() };
                 Err(execute(plan, luggage, status.as_fd(), &made))
             }
             _ => assembly.carry_out(step).and_then(|pty| match pty {
@@ -119,6 +120,8 @@ struct Made<'a> {
     slave: Option<&'a OwnedFd>,
     /// A Landlock ruleset.
     landlock: Option<&'a OwnedFd>,
+    /// The procfs on /proc.
+    proc: Option<&'a OwnedFd>,
 }
 
 /// Puts the descriptors in their places and becomes nsl-init; comes back only with an error.
@@ -146,7 +149,7 @@ fn place_descriptors(luggage: &Luggage<'_>, status: BorrowedFd<'_>, made: &Made<
     let clear = |descriptor: Option<&OwnedFd>| {
         descriptor.map(|descriptor| rustix::io::fcntl_dupfd_cloexec(descriptor, CLEAR)).transpose()
     };
-    let (slave, landlock) = (clear(made.slave)?, clear(made.landlock)?);
+    let (slave, landlock, proc) = (clear(made.slave)?, clear(made.landlock)?, clear(made.proc)?);
     let mut pipes = Vec::new();
     for (number, stream) in luggage.streams.iter().enumerate() {
         if let Stream::Pipe(end) = stream {
@@ -166,6 +169,9 @@ fn place_descriptors(luggage: &Luggage<'_>, status: BorrowedFd<'_>, made: &Made<
     sys::place(status.as_fd(), boot::STATUS_FD)?;
     if let Some(landlock) = landlock {
         sys::place(landlock.as_fd(), boot::LANDLOCK_FD)?;
+    }
+    if let Some(proc) = proc {
+        sys::place(proc.as_fd(), boot::PROC_FD)?;
     }
     Ok(init)
 }
