@@ -2,6 +2,7 @@
 
 mod apply;
 mod archives;
+mod attacks;
 mod changes;
 mod documents;
 mod driving;

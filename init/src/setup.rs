@@ -1,11 +1,11 @@
 //! The steps that a boot message asks for, up to the moment when nsl lets the command start.
 
 use crate::sys::{self, Loaded};
+use core::ffi::CStr;
 use nsl_shared::boot::{self, InitStep, Message, Setup};
 use nsl_shared::signal::Signal;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags};
 use rustix::net::{AddressFamily, RecvFlags, SocketType};
@@ -36,17 +36,14 @@ pub fn carry_out(boot: &Message<'_>, step: &mut InitStep) -> Result<(), Errno> {
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     // A session of the init's own: what a terminal of nsl's sends its group arrives once, by way of nsl.
     let _ = rustix::process::setsid();
-    *step = InitStep::MountProc;
-    if asked(Setup::PROC) {
-        // Before the old root goes: in a user namespace the kernel gives a procfs only while one is in sight.
-        mount_proc()?;
-    }
     *step = InitStep::DetachOldRoot;
     if asked(Setup::OLD_ROOT) {
         detach_old_root()?;
     }
     *step = InitStep::ProtectProc;
-    protect(boot)?;
+    if asked(Setup::PROC) {
+        protect(boot)?;
+    }
     *step = InitStep::SetHostname;
     if !boot.hostname().is_empty() {
         rustix::system::sethostname(boot.hostname())?;
@@ -65,23 +62,20 @@ pub fn carry_out(boot: &Message<'_>, step: &mut InitStep) -> Result<(), Errno> {
 /// What a file system of the kernel's is mounted with.
 const NOTHING_RUNS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
-/// Mounts on the working directory, which is /proc for a moment: a /proc that is a symbolic link is refused, not
-/// followed. One call of the old kind does what takes four of the new.
-fn mount_proc() -> Result<(), Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let target = rustix::fs::openat(CWD, c"/proc", flags, Mode::empty())?;
-    rustix::process::fchdir(target)?;
-    rustix::mount::mount(c"proc", c".", c"proc", NOTHING_RUNS, None)?;
-    rustix::process::chdir(c"/")
-}
+/// What hidden files show, found in /proc: this process's environment, which is empty, and which only those may open
+/// who may trace it. In a root or a volume that is somebody's own, /dev/null could be a link to what must not be shown.
+const NOTHING: &CStr = c"self/environ";
 
 /// Hides and makes read-only what is named of /proc and /sys, as far as it is there: what they tell of the machine as a
-/// whole, and what root may change there.
+/// whole, and what root may change there. The names are relative to the procfs, which is the working directory
+/// meanwhile: whoever else may rename the root's directory /proc does not lead them elsewhere.
+#[inline(never)]
 fn protect(boot: &Message<'_>) -> Result<(), Errno> {
+    rustix::process::fchdir(sys::take_descriptor(boot::PROC_FD))?;
     let read_only = NOTHING_RUNS.union(MountFlags::RDONLY);
     for (paths, hide) in [(boot.masked(), true), (boot.read_only(), false)] {
         for path in paths.iter().filter_map(sys::c_str) {
-            let source = if hide { c"/dev/null" } else { path };
+            let source = if hide { NOTHING } else { path };
             let result = match rustix::mount::mount_bind(source, path) {
                 Ok(()) if !hide => rustix::mount::mount_remount(path, MountFlags::BIND.union(read_only), c""),
                 // A directory.
@@ -95,10 +89,11 @@ fn protect(boot: &Message<'_>) -> Result<(), Errno> {
             }
         }
     }
-    Ok(())
+    rustix::process::chdir(c"/")
 }
 
 /// A procfs of this process's PID namespace that is mounted nowhere.
+#[inline(never)]
 pub fn new_proc() -> Result<OwnedFd, Errno> {
     let context = rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     rustix::mount::fsconfig_create(context.as_fd())?;

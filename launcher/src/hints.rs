@@ -211,6 +211,8 @@ pub fn child_step(plan: &Plan, step: &Step, errno: i32) -> Error {
         (Step::DirectoryRoot(_), Errno::ENOTDIR) => {
             error.hint("dev, proc and sys in it must be directories, not links")
         }
+        (Step::Proc, Errno::EPERM) => error
+            .hint("an outer container masks its /proc: run nsl outside of it, or the container with an unmasked /proc"),
         (Step::Devices { .. } | Step::Sys { .. } | Step::Proc, Errno::ENOTDIR | Errno::ELOOP) => {
             error.hint("in the root this must be a directory, not a link")
         }
@@ -288,15 +290,6 @@ pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
             let path = spec.workdir().path.to_string_lossy();
             Error::os(format!("change the working directory to {path}"), errno).hint("it must exist inside the sandbox")
         }
-        InitStep::MountProc => match errno {
-            Errno::EPERM => Error::os(step.to_string(), errno).hint(
-                "an outer container masks its /proc: run nsl outside of it, or the container with an unmasked /proc",
-            ),
-            Errno::ENOTDIR | Errno::ELOOP | Errno::ENOENT => {
-                Error::os(step.to_string(), errno).hint("in the root this must be a directory, not a link")
-            }
-            _ => Error::os(step.to_string(), errno),
-        },
         InitStep::Restrict => match errno {
             Errno::ENOSYS | Errno::EINVAL | Errno::EPERM if !spec.security().filter.is_empty() => Error::os(
                 step.to_string(),

@@ -51,7 +51,8 @@ pub enum Step {
     Sys { bound: bool },
     /// What was asked for by -v, --tmpfs or --mount.
     Mount(Mount),
-    /// /proc before the init mounts it: rules are made of what is seen.
+    /// /proc, of the sandbox's processes. Before the old root goes: in a user namespace the kernel gives a procfs only
+    /// while one is in sight.
     Proc,
     /// The paths that the command may reach.
     Landlock(Vec<Rule>),
@@ -100,7 +101,7 @@ impl fmt::Display for Step {
             Self::Sys { bound: false } => f.write_str("mount sysfs on /sys, read-only"),
             Self::Sys { bound: true } => f.write_str("bind the host's /sys on /sys, read-only"),
             Self::Mount(mount) => mount.fmt(f),
-            Self::Proc => write!(f, "{}", InitStep::MountProc),
+            Self::Proc => f.write_str("mount proc on /proc"),
             Self::Landlock(rules) => {
                 f.write_str("make Landlock rules:")?;
                 rules.iter().try_for_each(|rule| write!(f, " {rule}"))
@@ -208,11 +209,13 @@ impl Plan {
         }
         let mut setup = Setup::OLD_ROOT;
         let landlock = &spec.security().landlock;
-        if landlock.is_empty() {
+        child.push(Step::Proc);
+        if spec.security().guarded {
             setup = setup.with(Setup::PROC);
-        } else {
+        }
+        if !landlock.is_empty() {
             setup = setup.with(Setup::LANDLOCK);
-            child.extend([Step::Proc, Step::Landlock(landlock.clone())]);
+            child.push(Step::Landlock(landlock.clone()));
         }
         if spec.read_only() {
             child.push(Step::ReadOnlyRoot);
@@ -302,9 +305,6 @@ impl fmt::Display for Plan {
         writeln!(f, "inside, before the init:")?;
         self.child.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
         writeln!(f, "inside, by the init:")?;
-        if self.setup.contains(Setup::PROC) {
-            writeln!(f, "  {}", InitStep::MountProc)?;
-        }
         writeln!(f, "  {}", InitStep::DetachOldRoot)?;
         if self.guarded {
             writeln!(f, "  {}", InitStep::ProtectProc)?;

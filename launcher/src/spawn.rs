@@ -90,7 +90,8 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
             Step::Netlink => hand_over_netlink(status.as_fd()),
             Step::Execute => {
                 rustix::process::umask(umask);
-                let made = Made { slave: slave.as_ref(), landlock: assembly.landlock.as_ref() };
+                let Assembly { landlock, proc, .. } = &assembly;
+                let made = Made { slave: slave.as_ref(), landlock: landlock.as_ref(), proc: proc.as_ref() };
                 // Out of the way of the places, so that a failure can still be reported.
                 rustix::io::fcntl_dupfd_cloexec(status, luggage.past_places())
                     .and_then(|status| Err(execute(plan, luggage, moved.insert(status).as_fd(), &made)))
@@ -131,6 +132,8 @@ struct Made<'a> {
     slave: Option<&'a OwnedFd>,
     /// A Landlock ruleset.
     landlock: Option<&'a OwnedFd>,
+    /// The procfs on /proc.
+    proc: Option<&'a OwnedFd>,
 }
 
 /// Puts the descriptors in their places and becomes nsl-init; comes back only with an error.
@@ -156,6 +159,7 @@ fn place_descriptors(luggage: &Luggage<'_>, status: BorrowedFd<'_>, made: &Made<
     let moved = |descriptor: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(descriptor, clear);
     let (init, boot) = (moved(&luggage.init)?, moved(&luggage.boot)?);
     let (slave, landlock) = (made.slave.map(moved).transpose()?, made.landlock.map(moved).transpose()?);
+    let proc = made.proc.map(moved).transpose()?;
     let mut pipes = Vec::new();
     for (number, stream) in luggage.streams.iter().enumerate() {
         if let Stream::Pipe(end) = stream {
@@ -179,6 +183,9 @@ fn place_descriptors(luggage: &Luggage<'_>, status: BorrowedFd<'_>, made: &Made<
     sys::place(status, boot::STATUS_FD)?;
     if let Some(landlock) = landlock {
         sys::place(landlock.as_fd(), boot::LANDLOCK_FD)?;
+    }
+    if let Some(proc) = proc {
+        sys::place(proc.as_fd(), boot::PROC_FD)?;
     }
     Ok(init)
 }

@@ -34,8 +34,10 @@ pub const BOOT_OPTION: &CStr = c"--boot";
 
 /// The descriptor of a Landlock ruleset, where there is one.
 pub const LANDLOCK_FD: i32 = 5;
+/// With [`Setup::PROC`]: the procfs that is mounted on /proc.
+pub const PROC_FD: i32 = 6;
 /// From this one on lie the descriptors that the command gets as 3 and up.
-pub const KEPT_FD: i32 = 6;
+pub const KEPT_FD: i32 = 7;
 
 /// `nslboot` and a NUL, as words.
 const MAGIC: [u32; 2] = [u32::from_le_bytes(*b"nslb"), u32::from_le_bytes(*b"oot\0")];
@@ -53,7 +55,7 @@ pub const INSTRUCTION: usize = 8;
 pub struct Setup(pub u32);
 
 impl Setup {
-    /// Mount a procfs on /proc.
+    /// Hide and protect parts of the procfs, which is the one on [`PROC_FD`].
     pub const PROC: Self = Self(1);
     /// Bring the loopback device up.
     pub const LOOPBACK: Self = Self(1 << 1);
@@ -118,9 +120,9 @@ pub struct Boot<'a> {
     pub args: Strings<'a>,
     /// The command's environment, `NAME=value`.
     pub env: Strings<'a>,
-    /// Paths below /proc and /sys that are hidden.
+    /// Paths that are hidden, relative to /proc or absolute.
     pub masked: Strings<'a>,
-    /// Paths below /proc that become read-only.
+    /// Paths that become read-only, relative to /proc.
     pub read_only: Strings<'a>,
     /// Supplementary groups, each a `u32` of this machine.
     pub groups: &'a [u8],
@@ -361,7 +363,6 @@ impl<'a> Message<'a> {
 #[repr(u16)]
 pub enum InitStep {
     ReadBootMessage = 1,
-    MountProc,
     RaiseLoopback,
     DetachOldRoot,
     SetHostname,
@@ -380,9 +381,8 @@ pub enum InitStep {
 }
 
 impl InitStep {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 15] = [
         Self::ReadBootMessage,
-        Self::MountProc,
         Self::RaiseLoopback,
         Self::DetachOldRoot,
         Self::SetHostname,
@@ -408,7 +408,6 @@ impl fmt::Display for InitStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ReadBootMessage => "read the boot message",
-            Self::MountProc => "mount proc on /proc",
             Self::RaiseLoopback => "bring lo up",
             Self::DetachOldRoot => "detach the old root",
             Self::SetHostname => "set the hostname",

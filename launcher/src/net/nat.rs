@@ -5,14 +5,16 @@
 //!
 //! ```text
 //! table inet nsl {
-//!     chain prerouting  { type filter hook prerouting priority raw;  iifname "nsl*" ip daddr 127.0.0.0/8 drop }
+//!     chain prerouting  { type filter hook prerouting priority raw;  iifname "nsl*" ip daddr 127.0.0.0/8 drop
+//!                                                                    iifname "nsl*" meta nfproto ipv6 drop }
 //!     chain forward     { type filter hook forward priority filter;  iifname "nsl*" oifname "nsl*" drop }
 //!     chain postrouting { type nat hook postrouting priority srcnat; iifname "nsl*" oifname != "nsl*" masquerade }
 //! }
 //! ```
 
 use super::nftables::{
-    Message, ask, chain, commit, connect, drop_packet, ipv4_destination, masquerade, message, name_starts, rule,
+    Message, ask, chain, commit, connect, drop_packet, ipv4_destination, is_ipv6, masquerade, message, name_starts,
+    rule,
 };
 use crate::error::Error;
 use netlink_packet_netfilter::NetfilterMessageInner;
@@ -29,7 +31,7 @@ const TABLE: &str = "nsl";
 /// Every device of nsl's on the host has a name that starts so.
 const DEVICES: &str = "nsl";
 /// Counts up with every change of the rules below.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// What the version stands behind in the table's comment.
 const COMMENT: &str = "rules of nsl, version ";
 /// `NFTNL_UDATA_TABLE_COMMENT`: how nft(8) finds the comment in the user data.
@@ -110,7 +112,7 @@ fn version_in(user_data: &[u8]) -> Option<u32> {
     comment.strip_prefix(COMMENT)?.trim_end_matches('\0').parse().ok()
 }
 
-fn rules() -> [Message; 7] {
+fn rules() -> [Message; 8] {
     let from_sandbox = || name_starts(MetaKey::Iifname, Operator::Equal, DEVICES);
     let to_sandbox = name_starts(MetaKey::Oifname, Operator::Equal, DEVICES);
     let to_elsewhere = name_starts(MetaKey::Oifname, Operator::NotEqual, DEVICES);
@@ -122,6 +124,8 @@ fn rules() -> [Message; 7] {
         chain(TABLE, "postrouting", "nat", InetHookNumber::PostRouting, 100),
         // Where route_localnet is on, a packet from outside could reach services on the host's loopback.
         rule(TABLE, "prerouting", from_sandbox().into_iter().chain(to_loopback).chain([drop_packet()])),
+        // Sandboxes have no addresses of IPv6. Let in, the advertisement of a router made one the host's way out.
+        rule(TABLE, "prerouting", from_sandbox().into_iter().chain(is_ipv6()).chain([drop_packet()])),
         rule(TABLE, "forward", from_sandbox().into_iter().chain(to_sandbox).chain([drop_packet()])),
         // The device that a forwarded packet came in by is known here since Linux 5.7.
         rule(TABLE, "postrouting", from_sandbox().into_iter().chain(to_elsewhere).chain([masquerade()])),

@@ -22,8 +22,9 @@ const NFTABLES: u16 = 10;
 /// `NF_DROP` and `NF_ACCEPT`: verdicts of rules, policies of chains.
 const DROP: u32 = 0;
 pub(super) const ACCEPT: u32 = 1;
-/// `NFPROTO_IPV4`.
+/// `NFPROTO_IPV4` and `NFPROTO_IPV6`.
 const IPV4: u8 = 2;
+const IPV6: u8 = 10;
 /// `NFT_PAYLOAD_NETWORK_HEADER`, and where the destination stands in an IPv4 header.
 const NETWORK_HEADER: u32 = 1;
 const IPV4_DESTINATION: u32 = 16;
@@ -114,6 +115,11 @@ pub(super) fn rule(table: &str, chain: &str, parts: impl IntoIterator<Item = Exp
 /// The device at `key` has a name that starts, or does not start, with `prefix`.
 pub(super) fn name_starts(key: MetaKey, is: Operator, prefix: &str) -> [Expressions; 2] {
     [load(key), compare(is, prefix.as_bytes())]
+}
+
+/// The packet is of IPv6.
+pub(super) fn is_ipv6() -> [Expressions; 2] {
+    [load(MetaKey::Nfproto), compare(Operator::Equal, &[IPV6])]
 }
 
 /// The packet is of IPv4, and its destination starts with these bytes.

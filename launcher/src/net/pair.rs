@@ -8,10 +8,11 @@ use super::host;
 use super::plan::{Addresses, SLOTS, VethPlan};
 use super::rtnl::{Answer, errno, failed, step};
 use crate::error::{Error, Result};
-use futures_util::future::try_join4;
+use futures_util::future::try_join5;
 use futures_util::{Stream, StreamExt};
 use nix::errno::Errno;
-use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, State};
+use rtnetlink::packet_core::{DefaultNla, NLA_F_NESTED};
+use rtnetlink::packet_route::link::{AfSpecInet, AfSpecUnspec, InfoData, InfoVeth, LinkAttribute, LinkMessage, State};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use std::net::Ipv4Addr;
 use std::pin::pin;
@@ -24,6 +25,10 @@ const INSIDE: &str = "eth0";
 const BLOCKED_MAX: u32 = 64;
 /// A device whose peer is up comes up itself within this time, or the sandbox starts without waiting for it.
 const UP_WAIT: Duration = Duration::from_millis(200);
+
+/// `IFLA_INET_CONF`, and in it `IPV4_DEVCONF_RP_FILTER`.
+const IPV4_SETTINGS: u16 = 1;
+const CHECK_SOURCE: u16 = 8;
 
 /// A pair that exists, seen from the host.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -127,14 +132,15 @@ pub(super) async fn one<T>(answer: impl Stream<Item = Answer<T>>) -> Answer<T> {
     pin!(answer).next().await.unwrap_or(Err(rtnetlink::Error::RequestFailed))
 }
 
-/// Gives both ends their addresses, brings eth0 up, routes everything to the host's end, and waits until it carries.
+/// Has the host's end let in what comes from the other end's address only, gives both their addresses, brings eth0 up, routes everything to the host's end, and waits until it carries.
 pub(super) async fn configure(host: &Handle, inside: &Handle, pair: &Pair) -> Result<()> {
     let Pair { name, index, addresses, peer } = pair;
     let gateway = addresses.host.address();
     let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(*peer).build();
     let up = LinkUnspec::new_with_index(*peer).up().build();
     // They are sent in this order, and the kernel works on each as it is sent.
-    try_join4(
+    try_join5(
+        step(format_args!("have {name} check sources"), host.link().set(checking_sources(*index)).execute()),
         step(format_args!("give {name} the address {}", addresses.host), add_address(host, *index, addresses.host)),
         step(format_args!("give eth0 the address {}", addresses.inside), add_address(inside, *peer, addresses.inside)),
         step("bring eth0 up", inside.link().set(up).execute()),
@@ -143,6 +149,15 @@ pub(super) async fn configure(host: &Handle, inside: &Handle, pair: &Pair) -> Re
     .await?;
     await_carrier(host, *index, name).await?;
     await_carrier(inside, *peer, INSIDE).await
+}
+
+/// Strict: a source is right if an answer to it would leave by this device. Root inside can write what it likes there.
+fn checking_sources(index: u32) -> LinkMessage {
+    let setting = [8_u16.to_ne_bytes(), CHECK_SOURCE.to_ne_bytes()].concat();
+    let setting = [setting, 1_u32.to_ne_bytes().to_vec()].concat();
+    let settings = AfSpecInet::Other(DefaultNla::new(IPV4_SETTINGS | NLA_F_NESTED, setting));
+    let attribute = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![settings])]);
+    LinkUnspec::new_with_index(index).append_extra_attribute(attribute).build()
 }
 
 fn add_address(handle: &Handle, index: u32, address: Ipv4Cidr) -> impl Future<Output = Answer<()>> {

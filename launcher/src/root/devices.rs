@@ -65,10 +65,12 @@ impl Assembly<'_> {
         if is_device && found.st_rdev == rustix::fs::makedev(major, minor) { Ok(device) } else { Err(Errno::NODEV) }
     }
 
-    pub(super) fn mount_proc(&self) -> Result<()> {
+    pub(super) fn mount_proc(&mut self) -> Result<()> {
         let target = self.mount_point("proc")?;
         let proc = self.mounts.create("proc", &[], NOSUID_NOEXEC | NODEV)?;
-        self.mounts.attach(&proc, &target, "")
+        self.mounts.attach(&proc, &target, "")?;
+        self.proc = Some(proc);
+        Ok(())
     }
 
     pub(super) fn mount_sys(&self) -> Result<()> {

@@ -46,6 +46,8 @@ pub struct Assembly<'a> {
     root: Option<OwnedFd>,
     /// For the init: what the command may reach.
     pub landlock: Option<OwnedFd>,
+    /// For the init: the procfs on /proc.
+    pub proc: Option<OwnedFd>,
     /// Mounts that are the root as well, and at last read-only with it.
     parts: Vec<OwnedFd>,
     /// The lower layer's /etc is a link: the names go where it leads, once there is a root in which it leads anywhere.
@@ -67,6 +69,7 @@ impl<'a> Assembly<'a> {
             scratch: None,
             root: None,
             landlock: None,
+            proc: None,
             parts: Vec::new(),
             names_through_link: false,
             views: 0,

@@ -75,25 +75,26 @@ pub const NAMES: [&str; 41] = [
 /// Every capability that has a name here.
 const ALL: u64 = (1 << NAMES.len()) - 1;
 
-/// What is hidden of /proc and /sys: it tells of the whole machine, or reaches its hardware. Those of OCI runtimes.
+/// What is hidden of /proc and /sys, by names relative to /proc: it tells of the whole machine, or reaches its hardware.
+/// Those of OCI runtimes.
 const MASKED: [&str; 13] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
+    "acpi",
+    "asound",
+    "interrupts",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "sched_debug",
+    "scsi",
+    "timer_list",
+    "timer_stats",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
     "/sys/fs/selinux",
 ];
 
-/// What root can change of the whole machine in /proc, without any capability.
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+/// What root can change of the whole machine in /proc, without any capability; relative to it.
+const READ_ONLY: [&str; 6] = ["bus", "dynamic_debug", "fs", "irq", "sys", "sysrq-trigger"];
 
 /// What the command may do.
 #[derive(Clone, PartialEq, Eq, Debug)]

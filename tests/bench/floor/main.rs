@@ -140,7 +140,8 @@ fn guard() {
     ] {
         sys::hide(path);
     }
-    for path in [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"] {
+    for path in [c"/proc/bus", c"/proc/dynamic_debug", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"]
+    {
         sys::protect(path);
     }
 }
