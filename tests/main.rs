@@ -22,3 +22,4 @@ mod security;
 mod signals;
 mod storm;
 mod terminal;
+mod userns;

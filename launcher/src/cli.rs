@@ -83,6 +83,12 @@ pub struct Run {
     #[arg(long, value_name = "SECONDS", default_value_t = 10, help_heading = "Process")]
     pub stop_timeout: u32,
 
+    /// Who exists inside: with auto, root is you, or as root a range of ids that nobody else has, with keep-id you are
+    /// yourself, and in both the others are your ranges of /etc/subuid and /etc/subgid; host makes no user namespace
+    /// [default: host as root, else nobody but you]
+    #[arg(long, value_name = "auto[:SIZE]|keep-id[:SIZE]|host", help_heading = "Security")]
+    pub userns: Option<String>,
+
     /// Add a capability, or ALL, to those of the command [repeatable]
     #[arg(long, value_name = "NAME", help_heading = "Security")]
     pub cap_add: Vec<String>,

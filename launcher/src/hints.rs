@@ -14,7 +14,7 @@ pub fn namespaces(plan: &Plan, errno: rustix::io::Errno) -> Error {
     let names: Vec<_> = plan.namespaces().collect();
     let error = Error::os(format!("create namespaces ({})", names.join(" ")), errno);
     match errno {
-        Errno::EPERM if plan.user_namespace => error.hint(user_namespace_refused()),
+        Errno::EPERM if plan.identities.is_new() => error.hint(user_namespace_refused()),
         Errno::EPERM => {
             error.hint("this root lacks CAP_SYS_ADMIN, as in most containers: run nsl outside, or as an ordinary user")
         }
@@ -40,6 +40,48 @@ fn user_namespace_refused() -> String {
         "this kernel forbids user namespaces to ordinary users: sudo sysctl kernel.unprivileged_userns_clone=1".into()
     } else {
         "user namespaces are forbidden here, by a seccomp filter or security module: run nsl as root".into()
+    }
+}
+
+/// Why a map could not be written by nsl itself, which is root.
+pub fn map(file: &str, error: &std::io::Error) -> Error {
+    let error = Error::io(format!("write the {file} of the sandbox"), error);
+    match error.errno() {
+        Some(Errno::EPERM | Errno::EINVAL) => error.hint(
+            "this root lacks CAP_SETUID or CAP_SETGID, or is in a user namespace without these ids: see \
+             /proc/self/uid_map",
+        ),
+        _ => error,
+    }
+}
+
+/// Why newuidmap or newgidmap did not write a map; `said` are its words.
+pub fn map_program(step: String, program: &'static str, said: &str) -> Error {
+    let said = if said.is_empty() { "it does not say why" } else { said };
+    let error = Error::new(step, said.to_owned());
+    let no_new_privs = std::fs::read_to_string("/proc/self/status")
+        .is_ok_and(|status| status.lines().any(|line| line.split_whitespace().eq(["NoNewPrivs:", "1"])));
+    if no_new_privs {
+        error.hint(format!("no_new_privs is set here, so that {program} gets no privileges: leave --userns out"))
+    } else if said.contains("Operation not permitted") {
+        error.hint(format!(
+            "{program} must be setuid root, on a file system without nosuid: apt-get install --reinstall uidmap"
+        ))
+    } else {
+        error.hint("see /etc/subuid and /etc/subgid")
+    }
+}
+
+/// Why the files at `path` can't be seen with other owners.
+pub fn shifted(path: &Path, errno: rustix::io::Errno) -> Error {
+    let error = Error::os(format!("shift the owners in {}", path.display()), Errno::from_raw(errno.raw_os_error()));
+    match errno {
+        rustix::io::Errno::INVAL => error
+            .hint("the file system, or one mounted below, has no ID-mapped mounts in this kernel: leave --userns out"),
+        rustix::io::Errno::PERM => {
+            error.hint("its owners are shifted already, or it belongs to another user namespace: leave --userns out")
+        }
+        _ => error,
     }
 }
 
@@ -73,10 +115,12 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
     let errno = Errno::from_raw(errno);
     let error = Error::os(step.to_string(), errno);
     match (step, errno) {
-        (Step::HostOverlay | Step::DirectoryOverlay(_), Errno::ENODEV) => {
+        (Step::HostOverlay { .. } | Step::DirectoryOverlay(_), Errno::ENODEV) => {
             error.hint("the kernel has no overlay: modprobe overlay, or use --rootfs or --empty")
         }
-        (Step::HostOverlay, Errno::EINVAL) => {
+        (Step::HostOverlay { shifted: true }, Errno::EINVAL | Errno::EPERM) => error
+            .hint("an overlay with shifted owners needs Linux 5.19: use --rootfs or --empty, or leave --userns out"),
+        (Step::HostOverlay { .. }, Errno::EINVAL) => {
             error.hint("this root can be no lower layer, as inside other overlays: use --rootfs or --empty")
         }
         (Step::Scratch, Errno::ENOENT) => error.hint("the host has no directory /proc: mkdir /proc"),

@@ -20,6 +20,7 @@ mod spec;
 mod status;
 mod sys;
 mod terminal;
+mod userns;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};

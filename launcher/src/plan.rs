@@ -4,6 +4,7 @@
 use crate::net::VethPlan;
 use crate::security::landlock::Rule;
 use crate::spec::{Network, Root, Spec, Volume};
+use crate::userns::Identities;
 use nsl_shared::boot::{InitStep, Setup};
 use std::ffi::OsString;
 use std::fmt;
@@ -20,12 +21,19 @@ pub enum Step {
         uid: u32,
         gid: u32,
     },
+    /// Wait until the launcher has mapped users and groups; then be root, if there is one for the command.
+    AwaitIdentities {
+        root: bool,
+    },
     /// Let no mount made here reach the host.
     PrivateMounts,
     /// A tmpfs, over the host's /proc, for what the command writes.
     Scratch,
     /// The host's root with the scratch tmpfs over it.
-    HostOverlay,
+    HostOverlay {
+        /// With the owners that the launcher has shifted.
+        shifted: bool,
+    },
     /// An empty tmpfs as the root.
     EmptyRoot,
     /// A directory of the host as the root.
@@ -44,6 +52,8 @@ pub enum Step {
     /// /dev: a tmpfs with the usual devices, made, or bound from the host's; with pts and shm.
     Devices {
         bound: bool,
+        /// The group of terminals exists.
+        tty_group: bool,
     },
     /// /sys, read-only: a new sysfs, or the host's where none may be mounted.
     Sys {
@@ -78,9 +88,16 @@ impl fmt::Display for Step {
         match self {
             Self::Netlink => f.write_str("open a netlink socket in the new network namespace"),
             Self::MapIdentity { uid, gid } => write!(f, "map user {uid} and group {gid} to themselves"),
+            Self::AwaitIdentities { root: false } => f.write_str("wait for the maps of users and groups"),
+            Self::AwaitIdentities { root: true } => {
+                f.write_str("wait for the maps of users and groups, and become root")
+            }
             Self::PrivateMounts => f.write_str("make the mounts private"),
             Self::Scratch => f.write_str("mount a tmpfs for what the command writes"),
-            Self::HostOverlay => f.write_str("mount an overlay of the host's / on /"),
+            Self::HostOverlay { shifted: false } => f.write_str("mount an overlay of the host's / on /"),
+            Self::HostOverlay { shifted: true } => {
+                f.write_str("mount an overlay of the host's / on /, with shifted owners")
+            }
             Self::EmptyRoot => f.write_str("mount a tmpfs on /"),
             Self::DirectoryRoot(path) => write!(f, "bind {} on /", path.display()),
             Self::DirectoryOverlay(name) => {
@@ -89,8 +106,10 @@ impl fmt::Display for Step {
             Self::ReadOnlyBind(name) => write!(f, "bind the host's /{0} on /{0}, read-only", name.display()),
             Self::Link { name, target } => write!(f, "link /{} to {}", name.display(), target.display()),
             Self::Names(_) => f.write_str("write resolv.conf, hosts and hostname in /etc"),
-            Self::Devices { bound: false } => f.write_str("mount a tmpfs with devices, pts and shm on /dev"),
-            Self::Devices { bound: true } => f.write_str("mount a tmpfs with the host's devices, pts and shm on /dev"),
+            Self::Devices { bound: false, .. } => f.write_str("mount a tmpfs with devices, pts and shm on /dev"),
+            Self::Devices { bound: true, .. } => {
+                f.write_str("mount a tmpfs with the host's devices, pts and shm on /dev")
+            }
             Self::Sys { bound: false } => f.write_str("mount sysfs on /sys, read-only"),
             Self::Sys { bound: true } => f.write_str("bind the host's /sys on /sys, read-only"),
             Self::Volume(Volume { source, target, read_only }) => {
@@ -133,8 +152,8 @@ impl HostEntry {
 
 /// All that happens, in order: on the host, in the child, in the init.
 pub struct Plan {
-    /// A user namespace comes with the others.
-    pub user_namespace: bool,
+    /// A user namespace comes with the others, unless it is the host's.
+    pub identities: Identities,
     pub network: Network,
     pub child: Vec<Step>,
     pub setup: Setup,
@@ -143,33 +162,39 @@ pub struct Plan {
     pub hostname: String,
 }
 
+/// The group "tty" of every distribution, which owns terminals.
+pub const TTY_GROUP: u32 = 5;
 /// Directories of the host's root that nsl makes anew.
 const FRESH: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 
 impl Plan {
     /// `entries` are those of the host's root directory; they are asked for only where they matter.
     pub fn new(spec: &Spec, entries: impl FnOnce() -> Vec<HostEntry>) -> Self {
-        let user_namespace = !spec.caller().is_privileged();
+        let identities = spec.identities();
+        let user_namespace = identities.is_new();
+        let shifted = identities.are_shifted();
         let mut child = Vec::new();
         if let Network::Veth(_) = spec.network() {
             child.push(Step::Netlink);
         }
-        if user_namespace {
-            child.push(Step::MapIdentity { uid: spec.caller().uid, gid: spec.caller().gid });
+        match identities {
+            Identities::Host => {}
+            Identities::Own => child.push(Step::MapIdentity { uid: spec.caller().uid, gid: spec.caller().gid }),
+            _ => child.push(Step::AwaitIdentities { root: identities.has_root() }),
         }
         child.push(Step::PrivateMounts);
         match spec.root() {
-            Root::Host if user_namespace => {
+            Root::Host if user_namespace && !shifted => {
                 child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::EmptyRoot]);
                 child.extend(entries().into_iter().filter_map(host_entry));
             }
-            Root::Host => child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::HostOverlay]),
+            Root::Host => child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::HostOverlay { shifted }]),
             Root::Empty => child.extend([Step::EmptyRoot, Step::Names(NamesIn::Root)]),
             Root::Directory(path) => {
                 child.extend([Step::Scratch, Step::DirectoryRoot(path.clone()), Step::Names(NamesIn::Binds)]);
             }
         }
-        child.push(Step::Devices { bound: user_namespace });
+        child.push(Step::Devices { bound: user_namespace, tty_group: identities.contain(spec.caller(), 0, TTY_GROUP) });
         child.push(Step::Sys { bound: user_namespace && spec.network() == Network::Host });
         child.extend(spec.volumes().iter().cloned().map(Step::Volume));
         if spec.terminal() {
@@ -194,7 +219,7 @@ impl Plan {
             setup = setup.with(Setup::ANY_WORKDIR);
         }
         Self {
-            user_namespace,
+            identities: identities.clone(),
             network: spec.network(),
             child,
             setup,
@@ -214,7 +239,7 @@ impl Plan {
     /// The namespaces that clone3 makes, by their names in `namespaces(7)`.
     pub fn namespaces(&self) -> impl Iterator<Item = &'static str> {
         let net = self.network != Network::Host;
-        let user = self.user_namespace;
+        let user = self.identities.is_new();
         ["mount", "pid", "ipc", "uts", "cgroup"].into_iter().chain(net.then_some("net")).chain(user.then_some("user"))
     }
 }
@@ -239,6 +264,7 @@ impl fmt::Display for Plan {
         write!(f, "  create namespaces:")?;
         self.namespaces().try_for_each(|name| write!(f, " {name}"))?;
         writeln!(f)?;
+        write!(f, "{}", self.identities)?;
         if let Network::Veth(veth) = &self.network {
             writeln!(f, "  {veth}")?;
             writeln!(f, "  forward and masquerade what comes from it")?;

@@ -3,7 +3,7 @@
 //! Nothing here runs outside a mount namespace of its own. What lies in the new root is reached through
 //! descriptors, with resolution confined to it: no link in a hostile root leads out.
 
-use crate::plan::{NamesIn, Step};
+use crate::plan::{NamesIn, Step, TTY_GROUP};
 use crate::security::landlock;
 use crate::spec::Volume;
 use crate::sys;
@@ -42,9 +42,10 @@ pub struct Pty {
 pub struct Assembly<'a> {
     steps: &'a [Step],
     names: &'a Names,
-    user_namespace: bool,
     /// The sources of the volumes, in the order of their steps: opened before anything is mounted over them.
     volumes: VecDeque<Result<OwnedFd>>,
+    /// Trees from the launcher, with shifted owners, for the root and the volumes in the order of their steps.
+    shifted: VecDeque<OwnedFd>,
     scratch: Option<OwnedFd>,
     root: Option<OwnedFd>,
     /// For the init: what the command may reach.
@@ -68,16 +69,23 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 ];
-/// The group "tty" of every distribution, which owns terminals.
-const TTY_GROUP: &str = "5";
 
 impl<'a> Assembly<'a> {
-    pub fn new(steps: &'a [Step], names: &'a Names, user_namespace: bool) -> Self {
-        Self { steps, names, user_namespace, volumes: VecDeque::new(), scratch: None, root: None, landlock: None }
+    pub fn new(steps: &'a [Step], names: &'a Names) -> Self {
+        let (volumes, shifted) = (VecDeque::new(), VecDeque::new());
+        Self { steps, names, volumes, shifted, scratch: None, root: None, landlock: None }
+    }
+
+    /// Uses these trees, which the launcher has opened, instead of opening them.
+    pub fn give(&mut self, shifted: VecDeque<OwnedFd>) {
+        self.shifted = shifted;
     }
 
     /// Takes hold of the sources of the volumes, once what is mounted in them can't reach the host any more.
     fn open_volumes(&mut self) {
+        if !self.shifted.is_empty() {
+            return;
+        }
         self.volumes = self
             .steps
             .iter()
@@ -97,7 +105,7 @@ impl<'a> Assembly<'a> {
                 self.open_volumes();
             }
             Step::Scratch => self.make_scratch()?,
-            Step::HostOverlay => self.overlay_host()?,
+            Step::HostOverlay { shifted } => self.overlay_host(*shifted)?,
             Step::EmptyRoot => self.make_empty_root()?,
             Step::DirectoryRoot(path) => self.bind_root(path)?,
             Step::DirectoryOverlay(name) => self.overlay_directory(name)?,
@@ -106,11 +114,14 @@ impl<'a> Assembly<'a> {
             Step::Names(NamesIn::Layer) => self.write_names_below("upper/etc")?,
             Step::Names(NamesIn::Root) => self.write_names_in(&self.directory("etc")?)?,
             Step::Names(NamesIn::Binds) => self.bind_names()?,
-            Step::Devices { bound } => self.make_devices(*bound)?,
+            Step::Devices { bound, tty_group } => self.make_devices(*bound, *tty_group)?,
             Step::Sys { bound: true } => self.bind(Path::new("/sys"), Path::new("sys"), true)?,
             Step::Sys { bound: false } => self.mount_sys()?,
             Step::Volume(Volume { target, read_only, .. }) => {
-                let tree = self.volumes.pop_front().ok_or(Errno::NOENT)??;
+                let tree = match self.shifted.pop_front() {
+                    Some(tree) => tree,
+                    None => self.volumes.pop_front().ok_or(Errno::NOENT)??,
+                };
                 self.bind_tree(&tree, target.strip_prefix("/").unwrap_or(target), *read_only)?;
             }
             Step::Proc => {
@@ -127,7 +138,7 @@ impl<'a> Assembly<'a> {
                 rustix::process::pivot_root(".", ".")?;
             }
             // The spawner's own.
-            Step::Netlink | Step::Execute => {}
+            Step::Netlink | Step::AwaitIdentities { .. } | Step::Execute => {}
         }
         Ok(None)
     }
@@ -150,13 +161,30 @@ impl<'a> Assembly<'a> {
     }
 
     /// One overlay, whose upper layer already holds what is fresh: an empty /run and /tmp cost no mount of theirs.
-    fn overlay_host(&mut self) -> Result<()> {
-        for (name, mode) in [("upper/run", DIRECTORY), ("upper/tmp", ALL_USERS)] {
-            rustix::fs::mkdirat(CWD, name, mode)?;
-            rustix::fs::setxattr(name, "trusted.overlay.opaque", b"y", XattrFlags::empty())?;
+    fn overlay_host(&mut self, shifted: bool) -> Result<()> {
+        let opaque = if shifted { "user.overlay.opaque" } else { "trusted.overlay.opaque" };
+        let mut covered = Vec::new();
+        for (name, mode) in [("run", DIRECTORY), ("tmp", ALL_USERS)] {
+            let upper = Path::new("upper").join(name);
+            rustix::fs::mkdirat(CWD, &upper, mode)?;
+            match rustix::fs::setxattr(&upper, opaque, b"y", XattrFlags::empty()) {
+                // Before Linux 6.6 a tmpfs has no attributes of users.
+                Err(Errno::OPNOTSUPP) if shifted => covered.push((name, mode)),
+                result => result?,
+            }
         }
-        let layers = [("lowerdir", "/"), ("upperdir", "upper"), ("workdir", "work")];
-        self.set_root(new_mount("overlay", &layers, MountAttrFlags::MOUNT_ATTR_NODEV)?)
+        let layers = [("lowerdir", if shifted { "lower" } else { "/" }), ("upperdir", "upper"), ("workdir", "work")];
+        let options = if shifted { [&layers[..], &[("userxattr", "")]].concat() } else { layers.to_vec() };
+        if shifted {
+            rustix::fs::mkdirat(CWD, "lower", DIRECTORY)?;
+            attach(&self.shifted.pop_front().ok_or(Errno::NOENT)?, CWD, "lower")?;
+        }
+        self.set_root(new_mount("overlay", &options, MountAttrFlags::MOUNT_ATTR_NODEV)?)?;
+        for (name, mode) in covered {
+            let mode = format!("{:o}", mode.as_raw_mode());
+            attach(&new_mount("tmpfs", &[("mode", &*mode)], NOSUID_NODEV)?, self.root()?, name)?;
+        }
+        Ok(())
     }
 
     fn make_empty_root(&mut self) -> Result<()> {
@@ -175,7 +203,8 @@ impl<'a> Assembly<'a> {
     }
 
     fn bind_root(&mut self, path: &Path) -> Result<()> {
-        self.set_root(clone_tree(path)?)?;
+        let tree = self.shifted.pop_front().map_or_else(|| clone_tree(path), Ok)?;
+        self.set_root(tree)?;
         // Before a directory is made that is missing: a root that can be none stays as it is.
         for name in ["dev", "proc", "sys"] {
             match rustix::fs::statat(self.root()?, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -289,7 +318,7 @@ impl<'a> Assembly<'a> {
         Ok(())
     }
 
-    fn make_devices(&self, bound: bool) -> Result<()> {
+    fn make_devices(&self, bound: bool, tty_group: bool) -> Result<()> {
         let target = self.mount_point("dev")?;
         let devices = new_mount("tmpfs", &[("mode", "755")], NOSUID_NOEXEC)?;
         for (name, target) in DEVICE_LINKS {
@@ -312,9 +341,10 @@ impl<'a> Assembly<'a> {
                 attach(&clone_tree(&Path::new("/dev").join(name))?, &devices, name)?;
             }
         }
+        let group = TTY_GROUP.to_string();
         let mut options = vec![("newinstance", ""), ("ptmxmode", "666"), ("mode", "620")];
-        if !self.user_namespace {
-            options.push(("gid", TTY_GROUP));
+        if tty_group {
+            options.push(("gid", &*group));
         }
         attach(&new_mount("devpts", &options, NOSUID_NOEXEC)?, &devices, "pts")
     }

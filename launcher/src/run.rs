@@ -13,6 +13,7 @@ use crate::spawn::{self, Ended, Init, Luggage};
 use crate::spec::{Network, Spec};
 use crate::status::{self, Received};
 use crate::terminal::{self, Relay, Terminal};
+use crate::userns::{self, Held};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
@@ -49,7 +50,7 @@ pub fn run(run: &cli::Run) -> Result<u8> {
 
     let init = spawn::spawn(&plan, Luggage { init, boot, names: &names, streams })?;
     let signals = blocked.catch()?;
-    let mut sandbox = Sandbox { spec, plan, init, signals, terminal: None, relays, hung_up: false };
+    let mut sandbox = Sandbox { spec, plan, init, signals, terminal: None, relays, held: None, hung_up: false };
     // Whatever comes of it: dropping the sandbox restores the terminal and kills an init that has not ended, and with
     // that goes all the rest.
     sandbox.run()
@@ -155,12 +156,16 @@ struct Sandbox {
     signals: Signals,
     terminal: Option<Terminal>,
     relays: Vec<Relay>,
+    /// What keeps its ids from others.
+    held: Option<Held>,
     /// The status socket has nothing more to say.
     hung_up: bool,
 }
 
 impl Sandbox {
     fn run(&mut self) -> Result<u8> {
+        let established = userns::establish(&self.plan, self.init.pid, self.init.status.as_fd());
+        self.held = established.map_err(|error| self.cause_of(error))?;
         if let Network::Veth(veth) = self.plan.network {
             let socket = self.expect(Report::Netlink)?;
             let created = net::create(&veth, self.init.pid, socket);

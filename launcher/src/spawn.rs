@@ -6,6 +6,7 @@ use crate::plan::{Plan, Step};
 use crate::root::{Assembly, Names};
 use crate::status;
 use crate::sys::{self, Side};
+use crate::userns;
 use nsl_shared::boot::{self, Report};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
@@ -68,12 +69,16 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     // Modes are given exactly; the command gets the caller's mask back.
     let umask = rustix::process::umask(rustix::fs::Mode::empty());
-    let mut assembly = Assembly::new(&plan.child, luggage.names, plan.user_namespace);
+    let mut assembly = Assembly::new(&plan.child, luggage.names);
     let mut slave = None;
     for (index, step) in plan.child.iter().enumerate() {
         let span = tracing::debug_span!("step", %step).entered();
         let result = match step {
             Step::Netlink => hand_over_netlink(status.as_fd()),
+            Step::AwaitIdentities { root } => userns::wait(status.as_fd()).and_then(|trees| {
+                assembly.give(trees);
+                if *root { userns::become_root() } else { Ok(()) }
+            }),
             Step::Execute => {
                 rustix::process::umask(umask);
                 let made = Made { slave: slave.as_ref(), landlock: assembly.landlock.as_ref() };
@@ -122,7 +127,8 @@ fn execute(plan: &Plan, luggage: &Luggage<'_>, status: BorrowedFd<'_>, made: &Ma
     match place_descriptors(luggage, status, made) {
         Err(errno) => errno,
         Ok(init) => {
-            if plan.user_namespace
+            if plan.identities.is_new()
+                && !plan.identities.has_root()
                 && let Err(errno) = raise_ambient_capabilities()
             {
                 return errno;

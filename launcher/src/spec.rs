@@ -5,6 +5,7 @@ use crate::cli::{NetworkKind, Run};
 use crate::error::{Error, Result};
 use crate::net::{self, Request, VethPlan};
 use crate::security::Security;
+use crate::userns::Identities;
 use nix::errno::Errno;
 use nsl_shared::boot::Credentials;
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -80,6 +81,7 @@ impl Caller {
 
 pub struct Spec {
     caller: Caller,
+    identities: Identities,
     root: Root,
     network: Network,
     volumes: Vec<Volume>,
@@ -102,12 +104,13 @@ impl Spec {
     }
 
     fn for_caller(run: &Run, caller: Caller) -> Result<Self> {
+        let identities = Identities::new(run.userns.as_deref(), caller)?;
         let root = root(run)?;
         let network = network(run, caller)?;
         let volumes = run.volumes.iter().map(|text| volume(text)).collect::<Result<Vec<_>>>()?;
         let workdir = workdir(run.workdir.as_deref(), &root, &volumes)?;
         let hostname = run.hostname.as_deref().map_or_else(|| Ok(HOSTNAME.to_owned()), hostname)?;
-        let credentials = run.user.as_deref().map(|text| user(text, caller)).transpose()?;
+        let credentials = run.user.as_deref().map(|text| user(text, caller, &identities)).transpose()?;
         let grace_ms = run
             .stop_timeout
             .checked_mul(1000)
@@ -116,6 +119,8 @@ impl Spec {
         if run.tty && !std::io::stdin().is_terminal() {
             return Err(Error::new("use --tty", "stdin is no terminal").hint("leave --tty out"));
         }
+        // Seen inside.
+        let uid = if identities.has_root() { 0 } else { caller.uid };
         Ok(Self {
             caller,
             root,
@@ -126,7 +131,8 @@ impl Spec {
             credentials,
             terminal,
             grace_ms,
-            security: Security::new(run, caller, credentials.map_or(caller.uid, |who| who.uid))?,
+            security: Security::new(run, identities.are_many(), credentials.map_or(uid, |who| who.uid))?,
+            identities,
             env: environment(&run.env)?,
             name: run.command[0].clone(),
             args: strings(&run.command)?,
@@ -135,6 +141,10 @@ impl Spec {
 
     pub fn caller(&self) -> Caller {
         self.caller
+    }
+
+    pub fn identities(&self) -> &Identities {
+        &self.identities
     }
 
     pub fn root(&self) -> &Root {
@@ -274,7 +284,7 @@ fn hostname(name: &OsStr) -> Result<String> {
     }
 }
 
-fn user(text: &str, caller: Caller) -> Result<Credentials> {
+fn user(text: &str, caller: Caller, identities: &Identities) -> Result<Credentials> {
     let step = || format!("run as user {text}");
     let id = |text: &str| text.parse::<u32>().ok().filter(|id| *id != u32::MAX);
     let (uid, gid) = match text.split_once(':') {
@@ -284,8 +294,13 @@ fn user(text: &str, caller: Caller) -> Result<Credentials> {
     let (Some(uid), Some(gid)) = (uid, gid) else {
         return Err(Error::new(step(), "it is not UID or UID:GID, in numbers"));
     };
-    if !caller.is_privileged() && (uid, gid) != (caller.uid, caller.gid) {
-        return Err(Error::os(step(), Errno::EPERM).hint("without root only your own user exists inside"));
+    if !identities.contain(caller, uid, gid) {
+        return Err(if identities.are_many() {
+            Error::new(step(), "it does not exist inside").hint("--userns auto:SIZE tells how many do")
+        } else {
+            Error::os(step(), Errno::EPERM)
+                .hint("without root only your own user exists inside, unless there are more by --userns auto")
+        });
     }
     Ok(Credentials { uid, gid })
 }

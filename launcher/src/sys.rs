@@ -67,7 +67,17 @@ pub fn execute(file: BorrowedFd<'_>, name: &CStr, argument: &CStr) -> Errno {
 
 /// Makes the mount tree at `tree` read-only, all that is mounted below included: `mount_setattr(2)`.
 pub fn make_read_only(tree: BorrowedFd<'_>) -> Result<(), Errno> {
-    let attributes = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    set_attributes(tree, libc::MOUNT_ATTR_RDONLY, 0)
+}
+
+/// Gives the files in the mount tree at `tree`, all that is mounted below included, the owners that the maps of a user
+/// namespace make of theirs: `mount_setattr(2)`, "ID-mapped mounts".
+pub fn shift_ids(tree: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    set_attributes(tree, libc::MOUNT_ATTR_IDMAP, namespace.as_raw_fd() as u64)
+}
+
+fn set_attributes(tree: BorrowedFd<'_>, attr_set: u64, userns_fd: u64) -> Result<(), Errno> {
+    let attributes = libc::mount_attr { attr_set, attr_clr: 0, propagation: 0, userns_fd };
     // SAFETY: the struct is of the size given and lives through the call.
     let result = unsafe {
         libc::syscall(

@@ -482,5 +482,9 @@ impl Report {
     }
 }
 
-/// The one order that nsl gives on the status socket: the network is ready, start the command.
+/// The order that nsl gives the init on the status socket: the network is ready, start the command.
 pub const GO: [u8; 1] = *b"g";
+/// What nsl tells its child before, where that waits for its ids: a mount tree comes with this (`SCM_RIGHTS`) …
+pub const TREE: u8 = b't';
+/// … and the maps of users and groups are written.
+pub const MAPPED: u8 = b'm';

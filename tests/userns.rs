@@ -1,0 +1,297 @@
+//! Who is who inside: the maps of a sandbox's user namespace, seen from inside and from the host's files.
+
+use crate::harness::{DIR, Host, NSL, USER, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// The ranges that the ordinary user has in these hosts.
+const RANGES: &str = "100000:65536";
+
+/// Gives the ordinary user a name, `tester`, and these lines of /etc/subuid and /etc/subgid, in this host alone.
+fn grant(host: &mut Host, lines: &str) {
+    host.sh(&format!(
+        "mkdir -p /run/etc; cd /run/etc
+         grep -v '^[^:]*:[^:]*:{USER}:' /etc/passwd > passwd.new; echo tester:x:{USER}:{USER}::/:/bin/sh >> passwd.new
+         mv passwd.new passwd; printf '{lines}' > subuid; printf '{lines}' > subgid
+         for file in passwd subuid subgid; do
+             grep -q \" /etc/$file \" /proc/self/mounts || mount --bind /run/etc/$file /etc/$file
+         done"
+    ));
+    host.accept();
+}
+
+/// A host whose ordinary user has a range.
+macro_rules! host_with_ranges {
+    () => {{
+        let mut host = crate::host!("newuidmap", "newgidmap");
+        grant(&mut host, &format!("tester:{RANGES}\\n"));
+        host
+    }};
+}
+
+/// `nsl run --network none OPTIONS -- sh -c SCRIPT`.
+fn sandbox<'a>(options: &[&'a str], script: &'a str) -> Vec<&'a str> {
+    [&["run", "--network", "none"], options, &["--", "sh", "-c", script]].concat()
+}
+
+/// A script that prints both maps.
+const MAPS: &str = "echo $(cat /proc/self/uid_map /proc/self/gid_map)";
+
+#[test]
+fn without_the_option_a_user_is_itself_and_alone() {
+    let host = host_with_ranges!();
+    host.nsl(sandbox(&[], MAPS)).as_user().run().assert_prints("1000 1000 1 1000 1000 1");
+}
+
+#[test]
+fn with_auto_root_inside_is_the_caller_and_the_others_are_its_ranges() {
+    let host = host_with_ranges!();
+    let script = format!("id -u; id -G; {MAPS}");
+    let run = |mode| host.nsl(sandbox(&["--userns", mode], &script)).as_user().run();
+    run("auto").assert_prints("0\n0\n0 1000 1 1 100000 65535 0 1000 1 1 100000 65535");
+    run("auto:3").assert_prints("0\n0\n0 1000 1 1 100000 2 0 1000 1 1 100000 2");
+    run("auto:size=1").assert_prints("0\n0\n0 1000 1 0 1000 1");
+}
+
+#[test]
+fn with_keep_id_the_caller_is_itself_among_the_others() {
+    let host = host_with_ranges!();
+    let script = format!("id -u; id -g; {MAPS}");
+    let run = |options: &[&'static str]| {
+        let options = [&["--userns", "keep-id"], options].concat();
+        host.nsl(sandbox(&options, &script)).as_user().run()
+    };
+    let map = "0 100000 1000 1000 1000 1 1001 101000 64535";
+    run(&[]).assert_prints(&format!("1000\n1000\n{map} {map}"));
+    run(&["-u", "0"]).assert_prints(&format!("0\n0\n{map} {map}"));
+}
+
+#[test]
+fn several_ranges_are_one_behind_the_other() {
+    let mut host = crate::host!("newuidmap", "newgidmap");
+    grant(&mut host, &format!("tester:400000:5\\n{USER}:300000:10\\nroot:1:1\\n"));
+    let map = "0 1000 1 1 300000 10 11 400000 5";
+    host.nsl(sandbox(&["--userns", "auto"], MAPS)).as_user().run().assert_prints(&format!("{map} {map}"));
+}
+
+#[test]
+fn files_belong_to_mapped_ids_inside_and_to_their_ranges_outside() {
+    let host = host_with_ranges!();
+    host.sh(&format!(
+        "mkdir -p {DIR}/root/bin; cp $(command -v busybox) {DIR}/root/bin/busybox; ln -s busybox {DIR}/root/bin/sh
+         chown -R {USER}:{USER} {DIR}/root"
+    ));
+    let rootfs = format!("{DIR}/root");
+    let options = ["--userns", "auto", "--rootfs", &rootfs];
+    host.nsl(sandbox(&options, "echo x > /f; /bin/busybox chown 5:7 /f")).as_user().run().assert_prints("");
+    assert_eq!(host.sh(&format!("stat -c '%u %g' {DIR}/root/f")), "100004 100006\n");
+    let script = "/bin/busybox stat -c '%u %g' /f / && echo y >> /f && /bin/busybox rm /f";
+    host.nsl(sandbox(&options, script)).as_user().run().assert_prints("5 7\n0 0");
+}
+
+#[test]
+fn any_mapped_user_can_run_the_command_and_only_those() {
+    let host = host_with_ranges!();
+    let run = |user: &str, mode: &str| {
+        host.nsl(sandbox(&["--userns", mode, "-u", user], "id -u; id -g; id -G")).as_user().run()
+    };
+    run("33:44", "auto").assert_prints("33\n44\n44");
+    run("65535", "auto").assert_prints("65535\n65535\n65535");
+    run("65536", "auto").assert_refused(125, &["run as user 65536", "does not exist inside"]);
+    run("2:3", "auto:3").assert_refused(125, &["run as user 2:3", "does not exist inside"]);
+    run("33", "keep-id").assert_prints("33\n33\n33");
+    run("65536", "keep-id").assert_refused(125, &["does not exist inside"]);
+}
+
+#[test]
+fn root_of_a_user_has_the_capabilities_of_root_over_its_own_files_alone() {
+    let host = host_with_ranges!();
+    let script = "grep -E '^Cap(Inh|Eff|Bnd|Amb)' /proc/self/status | cut -f2 | tr '\\n' ' '";
+    let (default, none) = ("00000000800425fb", "0000000000000000");
+    let run = |options: &[&str]| host.nsl(sandbox(options, script)).as_user().run();
+    run(&["--userns", "auto"]).assert_prints(&format!("{none} {default} {default} {none}"));
+    run(&["--userns", "auto", "-u", "5"]).assert_prints(&format!("{none} {none} {default} {none}"));
+    run(&["--userns", "keep-id"]).assert_prints(&format!("{none} {none} {default} {none}"));
+    let script = "cat /etc/shadow; chown 0 /etc/shadow; echo x >> /etc/shadow";
+    let output = host.nsl(sandbox(&["--userns", "auto"], script)).as_user().run();
+    assert!(output.code != 0 && output.stdout.is_empty(), "{output}");
+}
+
+#[test]
+fn a_terminals_group_is_that_of_terminals_where_it_exists() {
+    let host = host_with_ranges!();
+    let script = "exec 3<>/dev/ptmx; stat -c %g /dev/pts/*[0-9]";
+    let run = |mode| host.nsl(sandbox(&["--userns", mode], script)).as_user().run();
+    run("auto").assert_prints("5");
+    run("auto:5").assert_prints("0");
+}
+
+#[test]
+fn what_stands_in_the_way_of_ranges_is_told() {
+    let mut host = crate::host!("newuidmap", "newgidmap");
+    let run = |host: &Host, mode: &str| host.nsl(sandbox(&["--userns", mode], "true")).as_user().run();
+    grant(&mut host, "root:100000:65536\\n");
+    run(&host, "auto").assert_refused(125, &["give tester a range", "/etc/subuid has none", "usermod --add-subuids"]);
+    grant(&mut host, &format!("tester:{}:10\\n", USER - 5));
+    run(&host, "keep-id").assert_refused(125, &["995-1004 in /etc/subuid", "its own id, 1000", "hint"]);
+    grant(&mut host, &format!("tester:{RANGES}\\n"));
+    for bad in ["", "none", "auto:0", "auto:x", "keep-id:", "host:5"] {
+        run(&host, bad).assert_refused(125, &["use --userns"]);
+    }
+    run(&host, "host").assert_refused(125, &["--userns host", "Operation not permitted", "without root"]);
+    let output = host.nsl(sandbox(&["--userns", "keep-id"], "true")).run();
+    output.assert_refused(125, &["--userns keep-id", "root is not to be itself", "--userns auto"]);
+    // No privileges come with newuidmap where nsl may gain none.
+    let words = [&["--no-new-privs", "--", NSL][..], &sandbox(&["--userns", "auto"], "true")].concat();
+    let output = host.command("setpriv", words).as_user().run();
+    output.assert_refused(125, &["map the users of the sandbox", "Operation not permitted", "no_new_privs is set"]);
+    // It is not there at all, or refuses itself.
+    let hide = |script: &str| {
+        let words = format!(
+            "{script}; exec setpriv --reuid={USER} --regid={USER} --clear-groups {NSL} run --network none --userns auto -- true"
+        );
+        host.command("unshare", ["--mount", "--propagation", "private", "sh", "-ec", &words]).run()
+    };
+    let script = "mkdir /run/bin; for d in /usr/bin; do mount -t overlay o -o lowerdir=$d,upperdir=/run/bin,workdir=/run/work $d; done; rm /usr/bin/newuidmap";
+    hide(&format!("mkdir /run/work; {script}"))
+        .assert_refused(125, &["there is no newuidmap", "apt-get install uidmap"]);
+    host.sh("rm -rf /run/bin /run/work");
+    hide("printf 'tester:200000:10\\n' > /run/etc/other; mount --bind /run/etc/other /etc/subgid; chmod 0 /etc/subgid")
+        .assert_refused(125, &["/etc/subgid", "Permission denied"]);
+    host.sh("rm /run/etc/other");
+}
+
+#[test]
+fn root_gives_a_sandbox_ids_that_nobody_has() {
+    let host = host_with_ranges!();
+    let map = |output: &crate::harness::Output| -> Vec<u32> {
+        output.stdout().split_whitespace().map(|word| word.parse().expect("a number")).collect()
+    };
+    let run = |mode: &str| host.nsl(sandbox(&["--userns", mode], MAPS)).run();
+    for (mode, size) in [("auto", 65536), ("auto:1000", 1000)] {
+        let output = run(mode);
+        output.assert_code(0).assert_quiet();
+        let map = map(&output);
+        assert_eq!((map[0], map[2], &map[..3]), (0, size, &map[3..]), "{output}");
+        assert!(map[1] >= 524_288 && map[1] < 1_878_982_656 && (map[1] - 524_288) % 65536 == 0, "{output}");
+    }
+    run("auto:65537").assert_refused(125, &["65537 ids are too many", "65536"]);
+    host.nsl(sandbox(&["--userns", "host"], MAPS)).run().assert_prints("0 0 4294967295 0 0 4294967295");
+}
+
+#[test]
+fn no_two_sandboxes_have_the_same_ids() {
+    let mut host = crate::host!();
+    // Room for three.
+    grant(&mut host, "nsl:700000:196608\\n");
+    let script = "head -n 1 /proc/self/uid_map | tr -s ' '; cat";
+    let mut first: Vec<_> = (0..3).map(|_| host.nsl(sandbox(&["--userns", "auto"], script)).start()).collect();
+    let mut maps: Vec<_> = first.iter_mut().map(|running| running.line().trim().to_owned()).collect();
+    maps.sort();
+    assert_eq!(maps, ["0 700000 65536", "0 765536 65536", "0 831072 65536"]);
+    let run = || host.nsl(sandbox(&["--userns", "auto"], "echo ran")).run();
+    run().assert_refused(125, &["take a range of ids", "every one is taken", "/etc/subuid"]);
+    // One that is killed leaves nothing to clean up.
+    let killed = first.remove(1);
+    kill(Pid::from_raw(killed.pid().cast_signed()), Signal::SIGKILL).expect("kill nsl");
+    drop(killed);
+    run().assert_prints("ran");
+    for running in first {
+        running.finish().assert_code(0);
+    }
+}
+
+#[test]
+fn root_of_a_sandbox_owns_its_view_of_the_host_and_nothing_outside() {
+    let host = crate::host!();
+    let script = "set -e; stat -c '%u %g' / /etc/passwd /usr/bin /run /tmp; echo new >> /etc/passwd; tail -n 1 /etc/passwd
+        chown 5:7 /etc/group; stat -c '%u %g' /etc/group; rm -r /usr/share; mkdir /usr/share; ls -A /usr/share /run /tmp
+        cat /etc/shadow > /dev/null; sed -n 's/^Uid:.//p' /proc/self/status | cut -f1; cat /proc/1/root/etc/hostname 2>&1 | tail -c 18";
+    let before = host.sh("stat -c '%u %g' /etc/group; cat /etc/passwd");
+    let output = host.nsl(sandbox(&["--userns", "auto"], script)).run();
+    output.assert_prints("0 0\n0 0\n0 0\n0 0\n0 0\nnew\n5 7\n/run:\n\n/tmp:\n\n/usr/share:\n0\nPermission denied");
+    assert_eq!(host.sh("stat -c '%u %g' /etc/group; cat /etc/passwd"), before);
+    // The host sees another user.
+    let mut running = host.nsl(sandbox(&["--userns", "auto"], "echo up; cat")).start();
+    assert_eq!(running.line(), "up");
+    let status = fs::read_to_string(format!("/proc/{}/status", running.init())).expect("read the status");
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:\t")?.split('\t').next()?.parse::<u32>().ok());
+    assert!(uid.is_some_and(|uid| uid >= 524_288), "{status}");
+    running.finish().assert_code(0);
+}
+
+#[test]
+fn volumes_and_directories_of_root_belong_to_root_inside() {
+    let host = crate::host!();
+    host.sh(&format!(
+        "mkdir -p {DIR}/root/bin {DIR}/v {DIR}/r; cp $(command -v busybox) {DIR}/root/bin/busybox
+         ln -s busybox {DIR}/root/bin/sh; echo r > {DIR}/r/file; chown 3:4 {DIR}/v"
+    ));
+    let (rootfs, v, r) = (format!("{DIR}/root"), format!("{DIR}/v:/v"), format!("{DIR}/r:/r:ro"));
+    let script = "b=/bin/busybox; $b stat -c '%u %g' / /v /r/file; echo new > /v/new; $b chown 5:7 /v/new
+        (echo no > /r/file) 2>/dev/null || $b cat /r/file; $b touch /made";
+    let options = ["--userns", "auto", "--rootfs", &rootfs, "-v", &v, "-v", &r];
+    host.nsl(sandbox(&options, script)).run().assert_prints("0 0\n3 4\n0 0\nr");
+    assert_eq!(host.sh(&format!("stat -c '%u %g' {DIR}/v/new {DIR}/root/made")), "5 7\n0 0\n");
+    let busybox = format!("{}:/bin/busybox", host.sh("command -v busybox").trim());
+    let options = ["run", "--network", "none", "--userns", "auto", "--empty", "-v", &busybox, "--", "/bin/busybox"];
+    host.nsl(options.iter().chain(&["stat", "-c", "%u", "/", "/bin/busybox"])).run().assert_prints("0\n0");
+    // proc has no ID-mapped mounts.
+    let output = host.nsl(sandbox(&["--userns", "auto", "-v", "/proc/sys:/mnt"], "true")).run();
+    output.assert_refused(125, &["shift the owners in /proc/sys: Invalid argument", "ID-mapped", "hint"]);
+}
+
+#[test]
+fn the_network_of_a_sandbox_with_ids_of_its_own_comes_up() {
+    let mut host = crate::host!("ping");
+    host.uplink();
+    let script = "ip -br addr show eth0 | grep -o UP; ping -qc1 -W5 198.51.100.1 | grep -o '1 received'; ls /sys/class/net | tail -1";
+    let output = host.nsl(["run", "--userns", "auto", "--cap-add", "NET_ADMIN", "--", "sh", "-c", script]).run();
+    output.assert_prints("UP\n1 received\nlo");
+}
+
+/// Kills per test and network: delays from none to about as long as it takes until the maps are there.
+const KILLS: u32 = 40;
+const LONGEST: Duration = Duration::from_millis(12);
+
+fn wait_for(delay: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < delay {
+        std::hint::spin_loop();
+    }
+}
+
+fn child_of(pid: u32) -> Option<u32> {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?.split_ascii_whitespace().next()?.parse().ok()
+}
+
+#[test]
+fn invariant_1_whoever_is_killed_before_the_maps_are_there_leaves_nothing() {
+    let host = host_with_ranges!();
+    for (as_user, kills_child) in [(false, false), (false, true), (true, false), (true, true)] {
+        for number in 0..KILLS {
+            let invocation = host.nsl(sandbox(&["--userns", "auto"], "sleep 30"));
+            let running = if as_user { invocation.as_user() } else { invocation }.start();
+            let mut child = None;
+            wait_until("nsl has a child", || {
+                let is_nsl =
+                    fs::read_to_string(format!("/proc/{}/comm", running.pid())).is_ok_and(|name| name == "nsl\n");
+                child = child_of(running.pid()).filter(|_| is_nsl);
+                child.is_some()
+            });
+            wait_for(LONGEST * number / KILLS);
+            let victim = if kills_child { child.unwrap_or_default() } else { running.pid() };
+            let _ = kill(Pid::from_raw(victim.cast_signed()), Signal::SIGKILL);
+            let output = running.finish();
+            if kills_child {
+                assert!([125, 137].contains(&output.code), "{output}");
+                output.assert_refused(output.code, &["SIGKILL"]);
+            }
+            if number % 10 == 9 {
+                host.assert_clean();
+            }
+        }
+    }
+}
