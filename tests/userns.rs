@@ -1,9 +1,12 @@
 //! Who is who inside: the maps of a sandbox's user namespace, seen from inside and from the host's files.
 
-use crate::harness::{DIR, Host, NSL, USER, wait_until};
+use crate::harness::{DIR, Host, NSL, USER, in_network_of, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The ranges that the ordinary user has in these hosts.
@@ -245,11 +248,18 @@ fn volumes_and_directories_of_root_belong_to_root_inside() {
 
 #[test]
 fn the_network_of_a_sandbox_with_ids_of_its_own_comes_up() {
-    let mut host = crate::host!("ping");
-    host.uplink();
-    let script = "ip -br addr show eth0 | grep -o UP; ping -qc1 -W5 198.51.100.1 | grep -o '1 received'; ls /sys/class/net | tail -1";
-    let output = host.nsl(["run", "--userns", "auto", "--cap-add", "NET_ADMIN", "--", "sh", "-c", script]).run();
-    output.assert_prints("UP\n1 received\nlo");
+    let mut host = crate::host!("bash");
+    let outside = host.uplink();
+    let listener = in_network_of(outside, || TcpListener::bind("198.51.100.1:0").expect("listen"));
+    let port = listener.local_addr().expect("the address").port();
+    let greeter = thread::spawn(move || listener.accept().expect("a connection").0.write_all(b"from beyond\n"));
+    let script = format!(
+        "ip -br addr show eth0 | grep -o UP; exec 3<>/dev/tcp/198.51.100.1/{port}; cat <&3; ls /sys/class/net | tail -1
+         ip link set eth0 mtu 1400 && cat /sys/class/net/eth0/mtu"
+    );
+    let options = ["run", "--userns", "auto", "--cap-add", "NET_ADMIN", "--", "bash", "-c", &script];
+    host.nsl(options).run().assert_prints("UP\nfrom beyond\nlo\n1400");
+    greeter.join().expect("greet").expect("write");
 }
 
 /// Kills per test and network: delays from none to about as long as it takes until the maps are there.

@@ -89,6 +89,11 @@ pub struct Run {
     #[arg(long, value_name = "auto[:SIZE]|keep-id[:SIZE]|host", help_heading = "Security")]
     pub userns: Option<String>,
 
+    /// /proc is a new one, with the processes inside alone, or the host's, for where a container around nsl forbids a
+    /// new one: the processes of that are seen
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Proc::New, help_heading = "Security")]
+    pub proc: Proc,
+
     /// Add a capability, or ALL, to those of the command [repeatable]
     #[arg(long, value_name = "NAME", help_heading = "Security")]
     pub cap_add: Vec<String>,
@@ -153,6 +158,12 @@ pub enum NetworkKind {
     /// Nothing but lo
     None,
     /// The host's network as it is
+    Host,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Proc {
+    New,
     Host,
 }
 

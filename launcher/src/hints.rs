@@ -15,11 +15,13 @@ pub fn namespaces(plan: &Plan, errno: rustix::io::Errno) -> Error {
     let error = Error::os(format!("create namespaces ({})", names.join(" ")), errno);
     match errno {
         Errno::EPERM if plan.identities.is_new() => error.hint(user_namespace_refused()),
+        Errno::EPERM | Errno::ENOSYS if is_filtered() => error.hint(FILTERED),
         Errno::EPERM => {
             error.hint("this root lacks CAP_SYS_ADMIN, as in most containers: run nsl outside, or as an ordinary user")
         }
         Errno::ENOSPC | Errno::EUSERS => error.hint(
-            "a limit of namespaces is reached: see the sysctls user.max_*_namespaces; one of them is 0 or used up",
+            "a limit of namespaces is reached: one of the sysctls user.max_*_namespaces is 0 or used up, or user \
+             namespaces are nested 32 deep",
         ),
         Errno::EAGAIN => error.hint("a limit of processes is reached: see ulimit -u and kernel.pid_max"),
         Errno::ENOSYS => error.hint("nsl needs Linux 5.12 or newer"),
@@ -29,18 +31,35 @@ pub fn namespaces(plan: &Plan, errno: rustix::io::Errno) -> Error {
 }
 
 /// Who forbids user namespaces to ordinary users.
-fn user_namespace_refused() -> String {
-    let is = |name: &str, value: &str| {
-        std::fs::read_to_string(format!("/proc/sys/{name}")).is_ok_and(|text| text.trim() == value)
-    };
-    if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
-        "AppArmor forbids user namespaces to ordinary users: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
-            .into()
-    } else if is("kernel/unprivileged_userns_clone", "0") {
-        "this kernel forbids user namespaces to ordinary users: sudo sysctl kernel.unprivileged_userns_clone=1".into()
+fn user_namespace_refused() -> &'static str {
+    if is_set("kernel/apparmor_restrict_unprivileged_userns", "1") {
+        APPARMOR
+    } else if is_set("kernel/unprivileged_userns_clone", "0") {
+        "this kernel forbids user namespaces to ordinary users: sudo sysctl kernel.unprivileged_userns_clone=1"
+    } else if is_filtered() {
+        FILTERED
     } else {
-        "user namespaces are forbidden here, by a seccomp filter or security module: run nsl as root".into()
+        "user namespaces are forbidden here, by a security module: run nsl as root"
     }
+}
+
+const APPARMOR: &str =
+    "AppArmor forbids user namespaces to ordinary users: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0";
+const FILTERED: &str = "a seccomp filter forbids it, as that of a container around nsl: start the container with another, \
+     as by --security-opt seccomp=unconfined, or the sandbox around nsl with --nested";
+
+fn is_set(sysctl: &str, value: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/sys/{sysctl}")).is_ok_and(|text| text.trim() == value)
+}
+
+/// Is a seccomp filter in force (proc_pid_status(5), "Seccomp")?
+fn is_filtered() -> bool {
+    has_status("Seccomp:", "2")
+}
+
+fn has_status(key: &str, value: &str) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status");
+    status.is_ok_and(|status| status.lines().any(|line| line.split_whitespace().eq([key, value])))
 }
 
 /// Why a map could not be written by nsl itself, which is root.
@@ -59,9 +78,7 @@ pub fn map(file: &str, error: &std::io::Error) -> Error {
 pub fn map_program(step: String, program: &'static str, said: &str) -> Error {
     let said = if said.is_empty() { "it does not say why" } else { said };
     let error = Error::new(step, said.to_owned());
-    let no_new_privs = std::fs::read_to_string("/proc/self/status")
-        .is_ok_and(|status| status.lines().any(|line| line.split_whitespace().eq(["NoNewPrivs:", "1"])));
-    if no_new_privs {
+    if has_status("NoNewPrivs:", "1") {
         error.hint(format!("no_new_privs is set here, so that {program} gets no privileges: leave --userns out"))
     } else if said.contains("Operation not permitted") {
         error.hint(format!(
@@ -124,6 +141,14 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
             error.hint("this root can be no lower layer, as inside other overlays: use --rootfs or --empty")
         }
         (Step::Scratch, Errno::ENOENT) => error.hint("the host has no directory /proc: mkdir /proc"),
+        // It lets the namespace be made, and denies what is done in it.
+        (
+            Step::MapIdentity { .. } | Step::AwaitIdentities { .. } | Step::PrivateMounts | Step::Scratch,
+            Errno::EPERM | Errno::EACCES,
+        ) if is_set("kernel/apparmor_restrict_unprivileged_userns", "1") => error.hint(APPARMOR),
+        (Step::MapIdentity { uid: 0, .. }, Errno::EPERM) => {
+            error.hint("root without CAP_SETFCAP may not map itself: the sandbox or container around nsl must give it")
+        }
         (Step::MapIdentity { .. }, Errno::ENOENT) => error.hint("/proc is not mounted: mount -t proc proc /proc"),
         (Step::DirectoryRoot(_), Errno::EROFS | Errno::EACCES | Errno::EPERM) => {
             error.hint("the root needs the directories dev, proc and sys; make them first")
@@ -177,7 +202,8 @@ pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
         }
         InitStep::MountProc => match errno {
             Errno::EPERM => Error::os(step.to_string(), errno).hint(
-                "an outer container masks its /proc: run nsl outside of it, or the container with an unmasked /proc",
+                "a container around nsl hides parts of its /proc: start that without (nsl run --nested, or docker run \
+                 --security-opt systempaths=unconfined), or use --proc host, which shows the processes of the container",
             ),
             Errno::ENOTDIR | Errno::ELOOP | Errno::ENOENT => {
                 Error::os(step.to_string(), errno).hint("in the root this must be a directory, not a link")

@@ -1,6 +1,7 @@
 //! From a Spec to the ordered steps that carry it out, as data. Pure: what it must know of the host is handed in.
 //! `Display` of a step is its one phrase, for `--dry-run`, spans and errors ("cannot …") alike.
 
+use crate::cli::Proc;
 use crate::net::VethPlan;
 use crate::security::landlock::Rule;
 use crate::spec::{Network, Root, Spec, Volume};
@@ -59,6 +60,8 @@ pub enum Step {
     Sys {
         bound: bool,
     },
+    /// The host's /proc, where no new one may be mounted.
+    HostProc,
     Volume(Volume),
     /// /proc before the init mounts it: rules are made of what is seen.
     Proc,
@@ -112,6 +115,7 @@ impl fmt::Display for Step {
             }
             Self::Sys { bound: false } => f.write_str("mount sysfs on /sys, read-only"),
             Self::Sys { bound: true } => f.write_str("bind the host's /sys on /sys, read-only"),
+            Self::HostProc => f.write_str("bind the host's /proc on /proc"),
             Self::Volume(Volume { source, target, read_only }) => {
                 let mode = if *read_only { ", read-only" } else { "" };
                 write!(f, "bind {} on {}{mode}", source.display(), target.display())
@@ -196,17 +200,23 @@ impl Plan {
         }
         child.push(Step::Devices { bound: user_namespace, tty_group: identities.contain(spec.caller(), 0, TTY_GROUP) });
         child.push(Step::Sys { bound: user_namespace && spec.network() == Network::Host });
+        if spec.proc() == Proc::Host {
+            child.push(Step::HostProc);
+        }
         child.extend(spec.volumes().iter().cloned().map(Step::Volume));
         if spec.terminal() {
             child.push(Step::Terminal);
         }
         let mut setup = Setup::OLD_ROOT;
         let landlock = &spec.security().landlock;
-        if landlock.is_empty() {
+        let has_new_proc = spec.proc() == Proc::New;
+        if has_new_proc && landlock.is_empty() {
             setup = setup.with(Setup::PROC);
-        } else {
+        }
+        if !landlock.is_empty() {
             setup = setup.with(Setup::LANDLOCK);
-            child.extend([Step::Proc, Step::Landlock(landlock.clone())]);
+            child.extend(has_new_proc.then_some(Step::Proc));
+            child.push(Step::Landlock(landlock.clone()));
         }
         child.extend([Step::PivotRoot, Step::Execute]);
         if spec.network() != Network::Host {

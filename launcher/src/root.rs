@@ -44,6 +44,8 @@ pub struct Assembly<'a> {
     names: &'a Names,
     /// The sources of the volumes, in the order of their steps: opened before anything is mounted over them.
     volumes: VecDeque<Result<OwnedFd>>,
+    /// The host's /proc, if it is asked for: opened before it is covered.
+    proc: Option<OwnedFd>,
     /// Trees from the launcher, with shifted owners, for the root and the volumes in the order of their steps.
     shifted: VecDeque<OwnedFd>,
     scratch: Option<OwnedFd>,
@@ -73,7 +75,7 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 impl<'a> Assembly<'a> {
     pub fn new(steps: &'a [Step], names: &'a Names) -> Self {
         let (volumes, shifted) = (VecDeque::new(), VecDeque::new());
-        Self { steps, names, volumes, shifted, scratch: None, root: None, landlock: None }
+        Self { steps, names, volumes, proc: None, shifted, scratch: None, root: None, landlock: None }
     }
 
     /// Uses these trees, which the launcher has opened, instead of opening them.
@@ -103,6 +105,9 @@ impl<'a> Assembly<'a> {
             Step::PrivateMounts => {
                 rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
                 self.open_volumes();
+                if self.steps.contains(&Step::HostProc) {
+                    self.proc = Some(clone_tree(Path::new("/proc"))?);
+                }
             }
             Step::Scratch => self.make_scratch()?,
             Step::HostOverlay { shifted } => self.overlay_host(*shifted)?,
@@ -117,6 +122,10 @@ impl<'a> Assembly<'a> {
             Step::Devices { bound, tty_group } => self.make_devices(*bound, *tty_group)?,
             Step::Sys { bound: true } => self.bind(Path::new("/sys"), Path::new("sys"), true)?,
             Step::Sys { bound: false } => self.mount_sys()?,
+            Step::HostProc => {
+                let tree = self.proc.take().ok_or(Errno::NOENT)?;
+                move_onto(&tree, &self.mount_point("proc")?)?;
+            }
             Step::Volume(Volume { target, read_only, .. }) => {
                 let tree = match self.shifted.pop_front() {
                     Some(tree) => tree,
@@ -352,7 +361,15 @@ impl<'a> Assembly<'a> {
     fn mount_sys(&self) -> Result<()> {
         let target = self.mount_point("sys")?;
         let read_only = NOSUID_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC | MountAttrFlags::MOUNT_ATTR_RDONLY;
-        move_onto(&new_mount("sysfs", &[], read_only)?, &target)
+        match new_mount("sysfs", &[], read_only) {
+            Ok(mount) => move_onto(&mount, &target),
+            // In a user namespace, where a container around nsl hides parts of its own: that one, then.
+            Err(Errno::PERM) => {
+                debug!("no new sysfs; the host's is bound");
+                self.bind(Path::new("/sys"), Path::new("sys"), true)
+            }
+            Err(errno) => Err(errno),
+        }
     }
 
     /// A directory in the root itself that is really one: a link there would lead a mount astray.

@@ -1,7 +1,7 @@
 //! What to run, valid in itself and against this host: made from the command line, with fields that nobody can
 //! set wrong afterwards. Making it reads the host and changes nothing.
 
-use crate::cli::{NetworkKind, Run};
+use crate::cli::{NetworkKind, Proc, Run};
 use crate::error::{Error, Result};
 use crate::net::{self, Request, VethPlan};
 use crate::security::Security;
@@ -83,6 +83,7 @@ pub struct Spec {
     caller: Caller,
     identities: Identities,
     root: Root,
+    proc: Proc,
     network: Network,
     volumes: Vec<Volume>,
     hostname: String,
@@ -105,6 +106,11 @@ impl Spec {
 
     fn for_caller(run: &Run, caller: Caller) -> Result<Self> {
         let identities = Identities::new(run.userns.as_deref(), caller)?;
+        if run.proc == Proc::Host && !identities.is_new() {
+            // Through /proc/PID/root of a process with fewer capabilities, root would be out.
+            return Err(Error::new("use --proc host", "root would reach the host's files through it")
+                .hint("only in a user namespace, as of --userns auto, it is safe"));
+        }
         let root = root(run)?;
         let network = network(run, caller)?;
         let volumes = run.volumes.iter().map(|text| volume(text)).collect::<Result<Vec<_>>>()?;
@@ -124,6 +130,7 @@ impl Spec {
         Ok(Self {
             caller,
             root,
+            proc: run.proc,
             network,
             volumes,
             hostname,
@@ -149,6 +156,10 @@ impl Spec {
 
     pub fn root(&self) -> &Root {
         &self.root
+    }
+
+    pub fn proc(&self) -> Proc {
+        self.proc
     }
 
     pub fn network(&self) -> Network {
@@ -452,6 +463,13 @@ mod tests {
         assert!(!refusal(&["-u", "me"], ROOT).is_empty());
         assert!(!refusal(&["-u", "4294967295"], ROOT).is_empty());
         assert!(refusal(&["-u", "5"], USER).contains("without root"));
+    }
+
+    #[test]
+    fn the_hosts_proc_needs_a_user_namespace() {
+        assert!(refusal(&["--proc", "host"], ROOT).contains("the host's files"));
+        assert_eq!(spec_of(&["--proc", "host"], USER).unwrap().proc(), Proc::Host);
+        assert_eq!(spec_of(&[], ROOT).unwrap().proc(), Proc::New);
     }
 
     #[test]

@@ -39,8 +39,15 @@ pub fn clone3(flags: u64) -> Result<Side, Errno> {
     args.exit_signal = libc::SIGCHLD as u64;
     // SAFETY: args is of the size given and lives through the call, and so does pidfd; without CLONE_VM the child
     // has a memory of its own, and with one thread nothing in it is locked.
-    let result = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
-    match checked(result)? {
+    let mut result = checked(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) });
+    if result == Err(Errno::NOSYS) {
+        // A seccomp filter cannot look into its arguments, so those of containers forbid it all.
+        let flags = args.flags | args.exit_signal;
+        // SAFETY: as above; the stack 0 stands for a copy of this one, and clone(2) puts the pidfd where it would put the
+        // parent's thread ID, the third argument on every architecture that nsl is built for.
+        result = checked(unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) });
+    }
+    match result? {
         0 => Ok(Side::Child),
         // SAFETY: the kernel put a new descriptor there, which nobody else owns.
         pid => Ok(Side::Parent { pid: pid as u32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),

@@ -119,7 +119,9 @@ impl Security {
         let dropped = set(&run.cap_drop, "--cap-drop")?;
         let base = match (run.privileged, has_root) {
             (true, _) => ALL,
-            // With one identity nobody has capabilities but who asks for them.
+            // With one identity nobody has capabilities but who asks for them. Root can map itself in a user namespace
+            // below with this one only (`user_namespaces(7)`, since Linux 5.12).
+            (false, false) if run.nested && uid == 0 => bits(&["SETFCAP"]),
             (false, false) => 0,
             (false, true) => DEFAULT,
         };
@@ -277,6 +279,8 @@ mod tests {
         let asked = security(&["--cap-add", "NET_ADMIN"], USER);
         assert_eq!((asked.capabilities, asked.ambient), (1 << 12, 1 << 12));
         assert_eq!(security(&["--cap-add", "NET_ADMIN"], ROOT).ambient, 0);
+        assert_eq!(security(&["--nested"], USER).capabilities, 0);
+        assert_eq!(security(&["--nested"], (false, 0)).capabilities, 1 << 31);
     }
 
     #[test]

@@ -22,7 +22,11 @@ pub fn wait(status: BorrowedFd<'_>) -> rustix::io::Result<VecDeque<OwnedFd>> {
 
 /// Becomes root inside, without the caller's further groups.
 pub fn become_root() -> rustix::io::Result<()> {
-    rustix::thread::set_thread_groups(&[])?;
+    match rustix::thread::set_thread_groups(&[]) {
+        // newgidmap forbids it where there is no group but the caller's.
+        Err(Errno::PERM) | Ok(()) => {}
+        Err(errno) => return Err(errno),
+    }
     rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
     rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
     // A change of the user takes it away. If nsl ended just before, the init finds the status socket hung up.
