@@ -9,6 +9,7 @@ mod harness;
 mod init;
 mod jobs;
 mod leaks;
+mod nested;
 mod network;
 mod peers;
 mod plan;

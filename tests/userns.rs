@@ -1,11 +1,14 @@
 //! Who is who inside: the maps of a sandbox's user namespace, seen from inside and from the host's files.
 
+use crate::documents::{ROOT, blocks_of};
 use crate::harness::{DIR, Host, NSL, USER, in_network_of, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -260,6 +263,30 @@ fn the_network_of_a_sandbox_with_ids_of_its_own_comes_up() {
     let options = ["run", "--userns", "auto", "--cap-add", "NET_ADMIN", "--", "bash", "-c", &script];
     host.nsl(options).run().assert_prints("UP\nfrom beyond\nlo\n1400");
     greeter.join().expect("greet").expect("write");
+}
+
+#[test]
+fn an_ordinary_user_can_do_what_the_document_says() {
+    let host = host_with_ranges!();
+    let document = fs::read_to_string(Path::new(ROOT).join("docs/rootless.md")).expect("read docs/rootless.md");
+    let blocks = blocks_of(&document, "sh user").expect("the document has no mistakes");
+    assert!(blocks.len() > 3);
+    // Where a view of the host shows it too.
+    let place = format!("/var/tmp/nsl-rootless-{}", std::process::id());
+    host.sh(&format!("mkdir {place}; chown {USER} {place}"));
+    let mut failures = String::new();
+    for block in blocks {
+        let result = block.check(|options, script| {
+            let invocation = host.command("sh", [options, &format!("exec 2>&1\n{script}")]).as_user().cwd(&place);
+            let output = invocation.env("PATH", "/run:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", &place).run();
+            (output.code, output.stdout())
+        });
+        if let Err(failure) = result {
+            let _ = writeln!(failures, "docs/rootless.md, {failure}");
+        }
+    }
+    host.sh(&format!("rm -r {place}"));
+    assert!(failures.is_empty(), "{failures}");
 }
 
 /// Kills per test and network: delays from none to about as long as it takes until the maps are there.

@@ -114,7 +114,8 @@ impl Spec {
         let root = root(run)?;
         let network = network(run, caller)?;
         let volumes = run.volumes.iter().map(|text| volume(text)).collect::<Result<Vec<_>>>()?;
-        let workdir = workdir(run.workdir.as_deref(), &root, &volumes)?;
+        let view = View { volumes: &volumes, by_directory: identities.is_new() && !identities.are_shifted() };
+        let workdir = workdir(run.workdir.as_deref(), &root, &view)?;
         let hostname = run.hostname.as_deref().map_or_else(|| Ok(HOSTNAME.to_owned()), hostname)?;
         let credentials = run.user.as_deref().map(|text| user(text, caller, &identities)).transpose()?;
         let grace_ms = run
@@ -317,7 +318,7 @@ fn user(text: &str, caller: Caller, identities: &Identities) -> Result<Credentia
 }
 
 /// Without `-w` the caller's directory, which is `/` where it does not exist inside.
-fn workdir(asked: Option<&Path>, root: &Root, volumes: &[Volume]) -> Result<Workdir> {
+fn workdir(asked: Option<&Path>, root: &Root, view: &View<'_>) -> Result<Workdir> {
     let (path, required) = match asked {
         Some(path) if !path.is_absolute() => {
             let step = format!("use the working directory {}", path.display());
@@ -333,7 +334,7 @@ fn workdir(asked: Option<&Path>, root: &Root, volumes: &[Volume]) -> Result<Work
                     error
                 }
             })?;
-            if *root == Root::Host && !is_seen(&path, volumes) {
+            if *root == Root::Host && !view.shows(&path) {
                 let shown = path.display();
                 warn!("{shown} is not seen inside, the command starts in / (hint: -v {shown}:{shown})");
             }
@@ -346,11 +347,21 @@ fn workdir(asked: Option<&Path>, root: &Root, volumes: &[Volume]) -> Result<Work
     })
 }
 
-/// Is a directory of the host seen in the view of it? Other file systems are not, nor what nsl makes anew.
-fn is_seen(path: &Path, volumes: &[Volume]) -> bool {
-    let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
-    let is_new = ["/dev", "/proc", "/run", "/sys", "/tmp"].iter().any(|new| path.starts_with(new));
-    volumes.iter().any(|volume| path.starts_with(&volume.target)) || (!is_new && device(path) == device(Path::new("/")))
+/// What is seen of the host in the view of it.
+struct View<'a> {
+    volumes: &'a [Volume],
+    /// Each directory of the root is seen by itself, with all that is mounted below; else that one file system alone.
+    by_directory: bool,
+}
+
+impl View<'_> {
+    /// Is a directory of the host seen? What nsl makes anew is not.
+    fn shows(&self, path: &Path) -> bool {
+        let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
+        let is_new = ["/dev", "/proc", "/run", "/sys", "/tmp"].iter().any(|new| path.starts_with(new));
+        self.volumes.iter().any(|volume| path.starts_with(&volume.target))
+            || !is_new && (self.by_directory || device(path) == device(Path::new("/")))
+    }
 }
 
 /// The caller's environment, changed by `-e`.
