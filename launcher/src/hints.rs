@@ -166,6 +166,7 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
             error.hint("one of source and target is a file, the other a directory")
         }
         (Step::Landlock(_), Errno::ENOENT) => error.hint("each of these paths must exist inside the sandbox"),
+        (Step::Proc, Errno::EPERM) => error.hint(HIDDEN_PROC),
         (_, Errno::EMFILE) => error.hint(FILES),
         (_, Errno::ENOSPC) => {
             error.hint("a limit is reached: see the sysctls fs.mount-max and user.max_mnt_namespaces")
@@ -173,6 +174,9 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
         _ => error,
     }
 }
+
+const HIDDEN_PROC: &str = "a container around nsl hides parts of its /proc: start that without (nsl run --nested, or docker \
+     run --security-opt systempaths=unconfined), or use --proc host, which shows the processes of the container";
 
 /// A step of the init that failed.
 pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
@@ -201,10 +205,7 @@ pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
             Error::os(format!("change the working directory to {path}"), errno).hint("it must exist inside the sandbox")
         }
         InitStep::MountProc => match errno {
-            Errno::EPERM => Error::os(step.to_string(), errno).hint(
-                "a container around nsl hides parts of its /proc: start that without (nsl run --nested, or docker run \
-                 --security-opt systempaths=unconfined), or use --proc host, which shows the processes of the container",
-            ),
+            Errno::EPERM => Error::os(step.to_string(), errno).hint(HIDDEN_PROC),
             Errno::ENOTDIR | Errno::ELOOP | Errno::ENOENT => {
                 Error::os(step.to_string(), errno).hint("in the root this must be a directory, not a link")
             }

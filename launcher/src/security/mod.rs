@@ -270,7 +270,7 @@ mod tests {
         }
         let cli = Cli::parse_from(["nsl", "run", "--seccomp", "./default", "true"]);
         let Command::Run(run) = cli.command else { panic!("no run") };
-        assert!(Security::new(&run, ROOT, 0).err().is_some_and(|error| error.to_string().contains("No such file")));
+        assert!(Security::new(&run, true, 0).err().is_some_and(|error| error.to_string().contains("No such file")));
     }
 
     #[test]
