@@ -9,6 +9,7 @@ mod harness;
 mod init;
 mod jobs;
 mod leaks;
+mod namespaces;
 mod nested;
 mod network;
 mod peers;

@@ -4,7 +4,7 @@
 use crate::cli::Proc;
 use crate::net::VethPlan;
 use crate::security::landlock::Rule;
-use crate::spec::{Network, Root, Spec, Volume};
+use crate::spec::{Network, Root, Shared, Spec, Volume};
 use crate::userns::Identities;
 use nsl_shared::boot::{InitStep, Setup};
 use std::ffi::OsString;
@@ -159,6 +159,7 @@ pub struct Plan {
     /// A user namespace comes with the others, unless it is the host's.
     pub identities: Identities,
     pub network: Network,
+    pub shared: Shared,
     pub child: Vec<Step>,
     pub setup: Setup,
     /// Parts of /proc and /sys are hidden or read-only.
@@ -231,6 +232,7 @@ impl Plan {
         Self {
             identities: identities.clone(),
             network: spec.network(),
+            shared: spec.shared(),
             child,
             setup,
             guarded: spec.security().guarded,
@@ -248,9 +250,16 @@ impl Plan {
 
     /// The namespaces that clone3 makes, by their names in `namespaces(7)`.
     pub fn namespaces(&self) -> impl Iterator<Item = &'static str> {
-        let net = self.network != Network::Host;
-        let user = self.identities.is_new();
-        ["mount", "pid", "ipc", "uts", "cgroup"].into_iter().chain(net.then_some("net")).chain(user.then_some("user"))
+        let all = [
+            ("mount", true),
+            ("pid", true),
+            ("ipc", !self.shared.ipc),
+            ("uts", !self.shared.uts),
+            ("cgroup", !self.shared.cgroup),
+            ("net", self.network != Network::Host),
+            ("user", self.identities.is_new()),
+        ];
+        all.into_iter().filter(|(_, is_new)| *is_new).map(|(name, _)| name)
     }
 }
 
@@ -289,7 +298,9 @@ impl fmt::Display for Plan {
         if self.guarded {
             writeln!(f, "  {}", InitStep::ProtectProc)?;
         }
-        writeln!(f, "  {} to {}", InitStep::SetHostname, self.hostname)?;
+        if !self.shared.uts {
+            writeln!(f, "  {} to {}", InitStep::SetHostname, self.hostname)?;
+        }
         for (step, words) in [(Setup::LOOPBACK, InitStep::RaiseLoopback), (Setup::TERMINAL, InitStep::SetTerminal)] {
             if self.setup.contains(step) {
                 writeln!(f, "  {words}")?;

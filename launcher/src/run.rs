@@ -123,7 +123,7 @@ fn boot_message(spec: &Spec, plan: &Plan, blocked: &Blocked) -> Result<OwnedFd> 
         ambient: security.ambient,
         credentials: spec.credentials().unwrap_or(Credentials { uid: 0, gid: 0 }),
         kept: 0,
-        hostname: plan.hostname.as_bytes(),
+        hostname: if plan.shared.uts { b"" } else { plan.hostname.as_bytes() },
         workdir: strings(spec.workdir().path.as_bytes_with_nul())?,
         args: strings(spec.args())?,
         env: strings(spec.env())?,

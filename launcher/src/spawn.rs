@@ -39,20 +39,20 @@ pub struct Init {
     ended: bool,
 }
 
-const NAMESPACES: u64 =
-    (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP) as u64;
-
 /// Starts the child. The caller has blocked every signal.
 #[expect(clippy::needless_pass_by_value, reason = "the parent lets go of what the child took along")]
 pub fn spawn(plan: &Plan, luggage: Luggage<'_>) -> Result<Init> {
-    let mut flags = NAMESPACES;
-    for namespace in plan.namespaces() {
-        flags |= match namespace {
-            "net" => libc::CLONE_NEWNET as u64,
-            "user" => libc::CLONE_NEWUSER as u64,
-            _ => 0,
-        };
-    }
+    let flag = |namespace| match namespace {
+        "mount" => libc::CLONE_NEWNS,
+        "pid" => libc::CLONE_NEWPID,
+        "ipc" => libc::CLONE_NEWIPC,
+        "uts" => libc::CLONE_NEWUTS,
+        "cgroup" => libc::CLONE_NEWCGROUP,
+        "net" => libc::CLONE_NEWNET,
+        "user" => libc::CLONE_NEWUSER,
+        _ => 0,
+    };
+    let flags = plan.namespaces().map(flag).fold(0, |flags, flag| flags | flag as u64);
     let (status, inside) = status::pair().map_err(|errno| Error::os("make the status socket", errno))?;
     match sys::clone3(flags).map_err(|errno| hints::namespaces(plan, errno))? {
         Side::Parent { pid, pidfd } => Ok(Init { pid, pidfd, status, ended: false }),

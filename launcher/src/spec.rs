@@ -1,7 +1,7 @@
 //! What to run, valid in itself and against this host: made from the command line, with fields that nobody can
 //! set wrong afterwards. Making it reads the host and changes nothing.
 
-use crate::cli::{NetworkKind, Proc, Run};
+use crate::cli::{Namespace, NetworkKind, Proc, Run};
 use crate::error::{Error, Result};
 use crate::net::{self, Request, VethPlan};
 use crate::security::Security;
@@ -38,6 +38,14 @@ pub enum Network {
     Veth(VethPlan),
     None,
     Host,
+}
+
+/// Which of the host's namespaces the command stays in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shared {
+    pub ipc: bool,
+    pub uts: bool,
+    pub cgroup: bool,
 }
 
 /// A directory or file of the host that is to be seen inside.
@@ -85,6 +93,7 @@ pub struct Spec {
     root: Root,
     proc: Proc,
     network: Network,
+    shared: Shared,
     volumes: Vec<Volume>,
     hostname: String,
     workdir: Workdir,
@@ -116,7 +125,9 @@ impl Spec {
         let volumes = run.volumes.iter().map(|text| volume(text)).collect::<Result<Vec<_>>>()?;
         let view = View { volumes: &volumes, by_directory: identities.is_new() && !identities.are_shifted() };
         let workdir = workdir(run.workdir.as_deref(), &root, &view)?;
-        let hostname = run.hostname.as_deref().map_or_else(|| Ok(HOSTNAME.to_owned()), hostname)?;
+        let hostname = hostname(run)?;
+        let is_host = |namespace| namespace == Namespace::Host;
+        let shared = Shared { ipc: is_host(run.ipc), uts: is_host(run.uts), cgroup: is_host(run.cgroupns) };
         let credentials = run.user.as_deref().map(|text| user(text, caller, &identities)).transpose()?;
         let grace_ms = run
             .stop_timeout
@@ -133,6 +144,7 @@ impl Spec {
             root,
             proc: run.proc,
             network,
+            shared,
             volumes,
             hostname,
             workdir,
@@ -161,6 +173,10 @@ impl Spec {
 
     pub fn proc(&self) -> Proc {
         self.proc
+    }
+
+    pub fn shared(&self) -> Shared {
+        self.shared
     }
 
     pub fn network(&self) -> Network {
@@ -284,7 +300,16 @@ fn volume(text: &OsStr) -> Result<Volume> {
     Ok(Volume { source, target, read_only })
 }
 
-fn hostname(name: &OsStr) -> Result<String> {
+fn hostname(run: &Run) -> Result<String> {
+    let Some(name) = run.hostname.as_deref() else {
+        return Ok(match run.uts {
+            Namespace::Private => HOSTNAME.to_owned(),
+            Namespace::Host => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        });
+    };
+    if run.uts == Namespace::Host {
+        return Err(Error::new("use --hostname", "by --uts host it is the host's").hint("leave one of the two out"));
+    }
     let step = || format!("use the hostname {}", name.display());
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
     match name.to_str() {

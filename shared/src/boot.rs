@@ -4,6 +4,7 @@
 //!   nsl                                   its child                            the command
 //!    │ clone3 ─────────────────────────────▶│ every signal blocked
 //!    │◀──────────── Report::Netlink (+ fd) ─│ a netlink socket, opened in the new network namespace
+//!    │ TREE (+ fd) …, MAPPED ──────────────▶│ only where it waits for its ids
 //!    │ makes the network ┐                  │ assembles the root
 //!    │                   │◀─ Terminal (+ fd)│ the master of the pty, if there is one
 //!    │                   │                  │ execveat(nsl-init) with BOOT_FD, STATUS_FD
