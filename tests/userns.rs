@@ -147,8 +147,8 @@ fn what_stands_in_the_way_of_ranges_is_told() {
         run(&host, bad).assert_refused(125, &["use --userns"]);
     }
     run(&host, "host").assert_refused(125, &["--userns host", "Operation not permitted", "without root"]);
-    let output = host.nsl(sandbox(&["--userns", "keep-id"], "true")).run();
-    output.assert_refused(125, &["--userns keep-id", "root is not to be itself", "--userns auto"]);
+    let output = host.nsl(sandbox(&["--userns", "keep-id:5"], "true")).run();
+    output.assert_refused(125, &["--userns keep-id:5", "nobody beside root", "--userns auto"]);
     // No privileges come with newuidmap where nsl may gain none.
     let words = [&["--no-new-privs", "--", NSL][..], &sandbox(&["--userns", "auto"], "true")].concat();
     let output = host.command("setpriv", words).as_user().run();
@@ -226,6 +226,32 @@ fn root_of_a_sandbox_owns_its_view_of_the_host_and_nothing_outside() {
     let uid = status.lines().find_map(|line| line.strip_prefix("Uid:\t")?.split('\t').next()?.parse::<u32>().ok());
     assert!(uid.is_some_and(|uid| uid >= 524_288), "{status}");
     running.finish().assert_code(0);
+}
+
+#[test]
+fn streams_can_be_opened_again_by_root_inside() {
+    let host = crate::host!();
+    let script = "echo out > /dev/stdout; echo err > /dev/stderr; cat < /dev/stdin; stat -Lc %u /dev/stdin";
+    let output = host.nsl(sandbox(&["--userns", "auto"], script)).stdin("in\n").run();
+    output.assert_code(0).assert_stdout("out\nin\n0");
+    assert_eq!(output.stderr(), "err\n", "{output}");
+    // A file of the host's stays whose it is.
+    let script = format!("echo > {DIR}/file; {NSL} run --network none --userns auto -- true < {DIR}/file");
+    host.sh(&script);
+    assert_eq!(host.sh(&format!("stat -c %u {DIR}/file")), "0\n");
+}
+
+#[test]
+fn root_of_a_user_namespace_makes_another_below_it() {
+    let host = crate::host!();
+    let run = |options: &[&str]| {
+        let words = ["--user", "--map-root-user", NSL].into_iter().map(str::to_owned);
+        host.command("unshare", words.chain(sandbox(options, "id -u").iter().map(|word| (*word).to_owned()))).run()
+    };
+    run(&[]).assert_refused(125, &["an overlay of the host's /", "Operation not permitted", "--userns keep-id"]);
+    run(&["--userns", "keep-id"]).assert_prints("0");
+    run(&["--userns", "auto"]).assert_refused(125, &["write the uid_map", "Operation not permitted", "uid_map"]);
+    host.nsl(sandbox(&["--userns", "keep-id"], MAPS)).run().assert_prints("0 0 1 0 0 1");
 }
 
 #[test]

@@ -137,6 +137,9 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
         }
         (Step::HostOverlay { shifted: true }, Errno::EINVAL | Errno::EPERM) => error
             .hint("an overlay with shifted owners needs Linux 5.19: use --rootfs or --empty, or leave --userns out"),
+        (Step::HostOverlay { .. }, Errno::EPERM) => {
+            error.hint("this root is one of a user namespace: use --userns keep-id, or --rootfs or --empty")
+        }
         (Step::HostOverlay { .. }, Errno::EINVAL) => {
             error.hint("this root can be no lower layer, as inside other overlays: use --rootfs or --empty")
         }

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nsl_shared::boot;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::OpenTreeFlags;
+use rustix::process::{Gid, Uid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ pub fn establish(plan: &Plan, pid: u32, status: BorrowedFd<'_>) -> Result<Option
             write(pid, "uid_map", &slot.users)?;
             write(pid, "gid_map", &slot.groups)?;
             debug!(users = %slot.users, groups = %slot.groups, "the ids are mapped");
+            give_pipes(&slot);
             hand_over_trees(plan, pid, status)?;
             Some(slot)
         }
@@ -50,6 +52,19 @@ pub fn establish(plan: &Plan, pid: u32, status: BorrowedFd<'_>) -> Result<Option
 fn write(pid: u32, file: &str, map: &Map) -> Result<()> {
     let lines: Vec<_> = map.numbers().map(|numbers| numbers.map(|number| number.to_string()).join(" ")).collect();
     std::fs::write(format!("/proc/{pid}/{file}"), lines.join("\n")).map_err(|error| hints::map(file, &error))
+}
+
+/// Lets root inside open the standard streams again, as by /dev/stdout: those that are pipes without a name become its
+/// own. Whatever else they are belongs to others too.
+fn give_pipes(slot: &Slot) {
+    const PIPEFS: u64 = 0x5049_5045;
+    let owner = (slot.users.root().map(Uid::from_raw), slot.groups.root().map(Gid::from_raw));
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for stream in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        if rustix::fs::fstatfs(stream).is_ok_and(|filesystem| filesystem.f_type as u64 == PIPEFS) {
+            let _ = rustix::fs::fchown(stream, owner.0, owner.1);
+        }
+    }
 }
 
 /// Runs one of the two programs, which are setuid and check by themselves what the caller may map.

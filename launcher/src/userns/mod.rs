@@ -46,8 +46,11 @@ impl Identities {
                 Err(Error::os(step(), Errno::EPERM).hint("without root no namespace is made but in one for users"))
             }
             (Mode::Auto(size), true) => Ok(Self::Free(Pool::new(size.unwrap_or(SIZE))?)),
-            (Mode::KeepId(_), true) => Err(Error::new(step(), "root is not to be itself inside")
-                .hint("use --userns auto, or nsl as an ordinary user")),
+            // In a user namespace below, where it has no more power than anybody.
+            (Mode::KeepId(None), true) => Ok(Self::Own),
+            (Mode::KeepId(_), true) => {
+                Err(Error::new(step(), "there is nobody beside root").hint("use --userns auto:SIZE, or keep-id alone"))
+            }
             (Mode::Auto(size), false) => Self::granted(caller, true, size),
             (Mode::KeepId(size), false) => Self::granted(caller, false, size),
         }
@@ -186,6 +189,7 @@ mod tests {
         assert_eq!(Identities::new(None, caller(false)).ok(), Some(Identities::Own));
         assert_eq!(Identities::new(Some("host"), caller(true)).ok(), Some(Identities::Host));
         assert!(Identities::new(Some("host"), caller(false)).is_err());
-        assert!(Identities::new(Some("keep-id"), caller(true)).is_err());
+        assert_eq!(Identities::new(Some("keep-id"), caller(true)).ok(), Some(Identities::Own));
+        assert!(Identities::new(Some("keep-id:9"), caller(true)).is_err());
     }
 }

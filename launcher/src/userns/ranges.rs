@@ -123,6 +123,11 @@ impl Map {
         Self(lines)
     }
 
+    /// Who 0 is outside, if it exists.
+    pub fn root(&self) -> Option<u32> {
+        self.0.iter().find(|line| line.inside == 0).map(|line| line.outside.first)
+    }
+
     pub fn contains(&self, id: u32) -> bool {
         self.0.iter().any(|line| id.checked_sub(line.inside).is_some_and(|offset| offset < line.outside.count))
     }
