@@ -1,6 +1,6 @@
 //! nsl inside nsl, and inside what others made: what works there, and what is said where it does not.
 
-use crate::harness::{DIR, Host, NSL};
+use crate::harness::{DIR, Host, NSL, USER};
 
 /// `nsl run --network none OPTIONS -- COMMAND`.
 fn run<'a>(options: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
@@ -126,4 +126,15 @@ fn user_namespaces_as_deep_as_they_can_be_are_told() {
     std::fs::write(host.path(format!("{DIR}/deeper")), words).expect("write the script");
     let output = host.command("sh", [format!("{DIR}/deeper")]).run();
     output.assert_refused(125, &["No space left on device", "nested 32 deep"]);
+}
+
+#[test]
+fn a_chroot_around_nsl_is_told() {
+    let host = crate::host!();
+    let script = format!(
+        "mkdir {DIR}/j; mount --rbind / {DIR}/j
+         exec chroot --userspec={USER}:{USER} {DIR}/j {NSL} run --network none -- true"
+    );
+    let output = host.command("unshare", ["--mount", "--propagation", "private", "sh", "-ec", &script]).run();
+    output.assert_refused(125, &["create namespaces", "Operation not permitted", "in a chroot"]);
 }

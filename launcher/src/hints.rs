@@ -39,7 +39,7 @@ fn user_namespace_refused() -> &'static str {
     } else if is_filtered() {
         FILTERED
     } else {
-        "user namespaces are forbidden here, by a security module: run nsl as root"
+        "user namespaces are forbidden here, by a security module, or because nsl runs in a chroot"
     }
 }
 
