@@ -6,6 +6,7 @@ mod embedding;
 mod ends;
 mod entrypoint;
 mod harness;
+mod ids;
 mod init;
 mod jobs;
 mod leaks;
