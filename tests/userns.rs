@@ -170,6 +170,18 @@ fn what_stands_in_the_way_of_ranges_is_told() {
 }
 
 #[test]
+fn newuidmap_is_given_numbers_and_nothing_else_and_its_words_are_passed_on() {
+    let mut host = host_with_ranges!();
+    let script = "#!/bin/sh\nshift\n{ echo \"no: $*;\" \"$(pwd)\"; env; } >&2\nexit 1\n";
+    fs::write(host.path("/run/etc/newuidmap"), script).expect("write the script");
+    host.sh("chmod 755 /run/etc/newuidmap; mount --bind /run/etc/newuidmap /usr/bin/newuidmap");
+    host.accept();
+    let output = host.nsl(sandbox(&["--userns", "auto:9"], "true")).as_user().env("SECRET", "word").run();
+    output.assert_refused(125, &["map the users of the sandbox: no: 0 1000 1 1 100000 8; / "]);
+    assert!(!output.stderr().contains("SECRET") && !output.stderr().contains("HOME"), "{output}");
+}
+
+#[test]
 fn an_ordinary_user_can_do_what_the_document_says() {
     let host = host_with_ranges!();
     let document = fs::read_to_string(Path::new(ROOT).join("docs/rootless.md")).expect("read docs/rootless.md");
