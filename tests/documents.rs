@@ -200,6 +200,8 @@ impl Place {
         let path =
             format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", self.0.join("bin").display());
         let invocation = host.command("sh", [options, &format!("exec 2>&1\n{script}")]);
+        // What is unpacked goes where the rest does.
+        let invocation = invocation.env("NSL_STORE", self.0.join("store"));
         let output = invocation.env("PATH", path).cwd(self.0.join("home")).timeout(PATIENCE).run();
         (output.code, output.stdout())
     }
@@ -240,7 +242,7 @@ impl Drop for Place {
 
 #[test]
 fn documents_say_what_happens() {
-    let host = crate::host!("bash", "ps");
+    let host = crate::host!("bash", "busybox", "ps");
     let mut failures = String::new();
     let mut count = 0;
     for path in documents() {

@@ -1,15 +1,20 @@
 //! End-to-end tests: the real `nsl` with its real init, inside hosts that the harness makes, seen from both sides.
 
+mod archives;
 mod documents;
 mod embed;
 mod embedding;
 mod ends;
 mod entrypoint;
 mod harness;
+mod hostile;
 mod ids;
 mod init;
 mod jobs;
 mod leaks;
+mod limits;
+mod mount_calls;
+mod mounts;
 mod namespaces;
 mod nested;
 mod network;

@@ -1,6 +1,6 @@
 //! nsl inside nsl, and inside what others made: what works there, and what is said where it does not.
 
-use crate::harness::{DIR, Host, NSL, USER};
+use crate::harness::{DIR, Host, Invocation, NSL, USER};
 
 /// `nsl run --network none OPTIONS -- COMMAND`.
 fn run<'a>(options: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
@@ -24,7 +24,7 @@ syscall($prctl, 38, 1, 0, 0, 0) == 0 && syscall($prctl, 22, 2, $program) == 0 or
 exec @ARGV or die "$!";
 "#;
 
-fn filtered<'a>(host: &'a Host, words: &[&str]) -> crate::harness::Invocation<'a> {
+fn filtered<'a>(host: &'a Host, words: &[&str]) -> Invocation<'a> {
     host.command("perl", [&["-e", FILTERED, "--"], words].concat())
 }
 
@@ -35,13 +35,19 @@ fn sandboxes_are_nested_three_deep() {
     let inner = [&[NSL][..], &run(&["--hostname", "third"], &["sh", "-c", script])].concat();
     let middle = [&[NSL][..], &run(&NESTED, &inner)].concat();
     let outer = run(&NESTED, &middle);
-    host.nsl(&outer).run().assert_prints("0\nnsl-init\n2\nthird");
-    host.nsl(&outer).as_user().run().assert_prints("1000\nnsl-init\n2\nthird");
+    // The third view on a view is read-only, which is told.
+    let is = |invocation: Invocation, expected: &str| {
+        let output = invocation.run();
+        output.assert_code(0).assert_stdout(expected);
+        assert!(output.stderr().lines().all(|line| line.contains("warning: the host's root can be no lower layer")));
+    };
+    is(host.nsl(&outer), "0\nnsl-init\n2\nthird");
+    is(host.nsl(&outer).as_user(), "1000\nnsl-init\n2\nthird");
     let mut with_network = outer.clone();
     with_network.drain(1..3);
-    host.nsl(&with_network).run().assert_prints("0\nnsl-init\n2\nthird");
+    is(host.nsl(&with_network), "0\nnsl-init\n2\nthird");
     let with_ids = [&["run", "--network", "none", "--userns", "auto"], &outer[3..]].concat();
-    host.nsl(&with_ids).run().assert_prints("0\nnsl-init\n2\nthird");
+    is(host.nsl(&with_ids), "0\nnsl-init\n2\nthird");
 }
 
 #[test]

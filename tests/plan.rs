@@ -29,9 +29,30 @@ fn plan_of_a_directory_with_volumes_and_a_fixed_pair() {
 }
 
 #[test]
+fn plan_of_an_archive_unpacks_nothing() {
+    let host = crate::host!();
+    // An archive of nothing, as which it would be refused.
+    host.sh(&format!("head -c 512 /dev/zero > {DIR}/archive"));
+    let archive = format!("{DIR}/archive");
+    plans(&host, &["--network", "none", "--rootfs", &archive], include_str!("golden/archive.txt"));
+    host.sh(&format!("mkdir {DIR}/root"));
+    let options = ["--network", "none", "-x", "--rootfs", &format!("{DIR}/root")];
+    plans(&host, &options, include_str!("golden/ephemeral.txt"));
+}
+
+#[test]
 fn plan_of_an_empty_root_without_a_network() {
     let host = crate::host!();
     plans(&host, &["--empty", "--network", "none"], include_str!("golden/empty.txt"));
+}
+
+#[test]
+fn plan_of_a_read_only_root_with_mounts_of_every_kind() {
+    let host = crate::host!();
+    let mounts = ["--mount", "type=overlay,src=/usr,dst=/opt/deep/usr", "--tmpfs", "/opt/deep:size=64m,mode=700"];
+    let more = ["--mount", "type=bind,src=/etc,dst=/mnt,readonly", "--tmpfs", "/dev/shm:ro", "-v", "/usr:/opt/deep/er"];
+    let options = [&["--read-only", "--empty", "--network", "none"][..], &mounts, &more].concat();
+    plans(&host, &options, include_str!("golden/mounts.txt"));
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn a_command_line_that_makes_no_sense_is_refused_in_one_line() {
         (&["run", "--rootfs", "/usr", "--empty", "true"], &["--rootfs", "--empty"]),
         (&["run", "--gateway", "10.0.0.1", "true"], &["--ip"]),
         (&["run", "--stop-timeout", "soon", "true"], &["'soon'"]),
-        (&["run", "--stop-timeout", "4294967295", "true"], &["too many"]),
+        (&["run", "--stop-timeout", "4294967295", "true"], &["too long"]),
         (&["run", "--log-level", "loud", "true"], &["'loud'"]),
         (&["run", "--tty", "true"], &["use --tty", "stdin is no terminal", "hint"]),
         (&["run", "-e", "=x", "true"], &["no name"]),
@@ -75,7 +75,7 @@ fn a_rootfs_that_cannot_be_one_is_refused() {
     host.sh(&format!("cd {DIR}; touch file; mkdir empty closed; chmod 700 closed; ln -s loop loop"));
     let case = |name: &str, words: &[&str]| refused(&host, &["--rootfs", &format!("{DIR}/{name}")], words);
     case("absent", &["absent as the root: No such file or directory"]);
-    case("file", &["file as the root: Not a directory", "hint"]);
+    case("file", &["file as the root: it is neither a directory nor an archive", "hint"]);
     case("loop", &["Too many"]);
     refused(&host, &["--rootfs", "/"], &["the host's own", "hint"]);
     refused(&host, &["--rootfs", ""], &["--rootfs", "hint"]);

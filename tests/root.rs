@@ -3,7 +3,7 @@
 use crate::harness::{DIR, Host, USER};
 
 /// A root of one static program, in a directory of the host; returns its path.
-fn tiny_root(host: &Host) -> String {
+pub fn tiny_root(host: &Host) -> String {
     let root = format!("{DIR}/root");
     host.sh(&format!(
         "mkdir -p {root}/bin {root}/etc; cp $(command -v busybox) {root}/bin/busybox
@@ -14,7 +14,7 @@ fn tiny_root(host: &Host) -> String {
 }
 
 /// `nsl run --network none OPTIONS -- sh -c SCRIPT`.
-fn sandbox<'a>(options: &[&'a str], script: &'a str) -> Vec<&'a str> {
+pub fn sandbox<'a>(options: &[&'a str], script: &'a str) -> Vec<&'a str> {
     [&["run", "--network", "none"], options, &["--", "sh", "-c", script]].concat()
 }
 

@@ -28,19 +28,36 @@ Without --rootfs or --empty the command sees the host's own files and may change
 writes stays in memory and is gone at the end.
 
 Exit status: the command's own; 128+N if signal N ended it; 127 if it was not found, 126 if it could not be
-executed, 125 if nsl itself failed.")]
+executed, 125 if nsl itself failed, 124 if --timeout ended it.")]
 pub struct Run {
-    /// Use DIR as the root directory
-    #[arg(long, value_name = "DIR", conflicts_with = "empty", help_heading = "Root")]
+    /// Use this directory, archive (.tar, .gz, .zst) or OCI layout as the root
+    #[arg(long, value_name = "PATH", conflicts_with = "empty", help_heading = "Root")]
     pub rootfs: Option<PathBuf>,
+
+    /// Keep nothing of what the command writes to the directory of --rootfs, as with an archive
+    #[arg(short = 'x', long, requires = "rootfs", help_heading = "Root")]
+    pub ephemeral: bool,
 
     /// Start from an empty root in memory; fill it with -v
     #[arg(long, help_heading = "Root")]
     pub empty: bool,
 
+    /// Let nobody write to the root; /run and /tmp are in memory, volumes as they are
+    #[arg(long, help_heading = "Root")]
+    pub read_only: bool,
+
     /// Make SRC of the host visible at DST [repeatable]
     #[arg(short, long = "volume", value_name = "SRC:DST[:ro]", help_heading = "Root")]
     pub volumes: Vec<OsString>,
+
+    /// An empty file system in memory at DST; options are size=64m, mode=1777, uid=, gid=, ro, exec [repeatable]
+    #[arg(long, value_name = "DST[:OPTIONS]", help_heading = "Root")]
+    pub tmpfs: Vec<OsString>,
+
+    /// Mount type=bind, tmpfs or overlay, a copy-on-write view: type=overlay,src=SRC,dst=DST; with readonly,
+    /// tmpfs-size=, tmpfs-mode= [repeatable]
+    #[arg(long = "mount", value_name = "type=TYPE,...", help_heading = "Root")]
+    pub mounts: Vec<OsString>,
 
     /// What the network is: a pair of virtual devices with NAT, nothing but lo, or the host's own
     /// [default: veth as root, else none]
@@ -79,9 +96,30 @@ pub struct Run {
     #[arg(short = 'T', long, overrides_with = "tty", help_heading = "Process")]
     pub no_tty: bool,
 
-    /// Seconds that what the command leaves behind may take to end, before it is killed
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, help_heading = "Process")]
-    pub stop_timeout: u32,
+    /// How long what the command leaves behind may take to end, before it is killed
+    #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "Process")]
+    pub stop_timeout: String,
+
+    /// How long the command may run: then it gets SIGTERM, after --stop-timeout everything is killed, and the exit
+    /// status is 124; as in 500ms, 10s, 2m or 1h
+    #[arg(long, value_name = "DURATION", help_heading = "Process")]
+    pub timeout: Option<String>,
+
+    /// Memory for all inside, files in memory included, with k, m or g
+    #[arg(short, long, value_name = "SIZE", help_heading = "Limits")]
+    pub memory: Option<String>,
+
+    /// CPU time for all inside, as a number of CPUs such as 1.5
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub cpus: Option<String>,
+
+    /// Processes and threads inside, nsl-init not counted
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Limits")]
+    pub pids_limit: Option<i64>,
+
+    /// A resource limit of the command, in the units of setrlimit(2), such as nofile=1024:4096 [repeatable]
+    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]", help_heading = "Limits")]
+    pub ulimits: Vec<String>,
 
     /// Who exists inside: with auto, root is you, or as root a range of ids that nobody else has, with keep-id you are
     /// yourself, and in both the others are your ranges of /etc/subuid and /etc/subgid; host makes no user namespace

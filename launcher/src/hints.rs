@@ -1,8 +1,11 @@
 //! The one table of hints: what an errno means where its words mislead, and what mends it.
 
+use crate::cgroup::{Controllers, Refusal};
 use crate::error::Error;
+use crate::mounts::{Kind, Mount};
 use crate::plan::{Plan, Step};
 use crate::spec::Spec;
+use crate::store::Fault;
 use nix::errno::Errno;
 use nsl_shared::boot::InitStep;
 use nsl_shared::exit;
@@ -23,8 +26,11 @@ pub fn namespaces(plan: &Plan, errno: rustix::io::Errno) -> Error {
             "a limit of namespaces is reached: one of the sysctls user.max_*_namespaces is 0 or used up, or user \
              namespaces are nested 32 deep",
         ),
+        Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP if plan.limits.is_some() => error
+            .hint("nobody may be put into the sandbox's cgroup: see cgroup.type and cgroup.procs of those above it"),
         Errno::EAGAIN => error.hint("a limit of processes is reached: see ulimit -u and kernel.pid_max"),
-        Errno::ENOSYS => error.hint("nsl needs Linux 5.12 or newer"),
+        Errno::ENOSYS => error
+            .hint("nsl needs clone3: Linux 5.11 or newer, and no container around it whose filter forbids the call"),
         Errno::EINVAL => error.hint("the kernel was built without one of these namespaces"),
         _ => error,
     }
@@ -112,7 +118,71 @@ pub fn memory_file(errno: Errno) -> Error {
     }
 }
 
+pub const PROC: &str = "/proc is not mounted: mount -t proc proc /proc";
+
+/// Where cgroup v1 has the controllers `taken`, or cgroup v2 is absent.
+pub fn cgroup_v1(step: &'static str, taken: Controllers) -> Error {
+    let cause = if taken.is_empty() {
+        "this host has no cgroup v2".to_owned()
+    } else {
+        format!("this host has cgroup v1 for {taken}")
+    };
+    Error::new(step, cause).hint("boot with systemd.unified_cgroup_hierarchy=1")
+}
+
+/// Where no mount of cgroup2 shows nsl's own cgroup.
+pub fn cgroup_out_of_sight(step: &'static str, is_mounted: bool) -> Error {
+    if is_mounted {
+        Error::new(step, "the mounted cgroup2 does not show the cgroup that nsl is in")
+            .hint("mount a new one: mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    } else {
+        Error::new(step, "cgroup2 is not mounted").hint("mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    }
+}
+
+pub fn cgroup_read_only(step: &'static str, mount_point: &Path) -> Error {
+    Error::new(step, format!("cgroup2 is mounted read-only on {}", mount_point.display()))
+        .hint("containers have it so, unless they are privileged: limit the outer one, or run nsl outside")
+}
+
+/// Where no cgroup is fit to hold the sandbox's; `step` completes "cannot …" for a controller, `name` has the cgroup of a
+/// level.
+pub fn no_cgroup(
+    step: impl Fn(Controllers) -> &'static str,
+    wanted: Controllers,
+    refusal: Refusal,
+    name: impl Fn(usize) -> String,
+) -> Error {
+    let user = if nix::unistd::geteuid().is_root() { "" } else { "--user " };
+    let delegate = if Path::new("/run/systemd/system").exists() {
+        format!("systemd-run {user}--scope -p Delegate=yes nsl …")
+    } else if user.is_empty() {
+        "move nsl into a cgroup that holds nothing else".to_owned()
+    } else {
+        "root can give you a cgroup: mkdir, chown -R, and start nsl alone in it".to_owned()
+    };
+    let first = step(wanted.first());
+    match refusal {
+        Refusal::Absent(controller) => {
+            Error::new(step(controller), format!("there is no cgroup controller {controller} here")).hint(
+                "a container may lack it; else see cgroup_disable= and cgroup_enable= of the kernel's command line",
+            )
+        }
+        Refusal::NotEnabled(controller, level) => {
+            let cause = format!("the controller {controller} is not enabled for {}", name(level));
+            Error::new(step(controller), cause).hint(delegate)
+        }
+        Refusal::NotWritable(level) => {
+            Error::new(first, format!("the cgroup {} is not yours to change", name(level))).hint(delegate)
+        }
+        Refusal::HoldsOthers(level) => {
+            Error::new(first, format!("the cgroup {} holds other processes as well", name(level))).hint(delegate)
+        }
+    }
+}
+
 const FILES: &str = "nsl needs some fifteen open files: see ulimit -n";
+const NO_OVERLAY: &str = "the kernel has no overlay: modprobe overlay, or use --rootfs or --empty";
 
 /// Why `nsl init` could not write its file.
 pub fn output(file: &Path, error: &std::io::Error) -> Error {
@@ -127,22 +197,41 @@ pub fn output(file: &Path, error: &std::io::Error) -> Error {
     }
 }
 
+/// Why an archive or a layout could not be unpacked.
+pub fn unpack(path: &Path, fault: Fault) -> Error {
+    let step = format!("unpack {}", path.display());
+    match fault {
+        Fault::Content(words) => Error::new(step, words),
+        Fault::Interrupted => Error::new(step, "a signal came"),
+        Fault::System { what, errno } => {
+            let error = Error::new(step, format!("{what}: {}", errno.desc()));
+            match errno {
+                Errno::ENOSPC | Errno::EDQUOT => {
+                    error.hint("the store needs more room: remove what is in it, or name another place in NSL_STORE")
+                }
+                Errno::EROFS | Errno::EACCES => error.hint("NSL_STORE can name a place that is writable for you"),
+                Errno::ENOSYS => error.hint("nsl needs Linux 5.12 or newer"),
+                _ => error,
+            }
+        }
+    }
+}
+
 /// A step of the child that failed.
 pub fn child_step(step: &Step, errno: i32) -> Error {
     let errno = Errno::from_raw(errno);
     let error = Error::os(step.to_string(), errno);
     match (step, errno) {
-        (Step::HostOverlay { .. } | Step::DirectoryOverlay(_), Errno::ENODEV) => {
-            error.hint("the kernel has no overlay: modprobe overlay, or use --rootfs or --empty")
+        (Step::HostOverlay { .. } | Step::DirectoryOverlay(_) | Step::Overlay(_), Errno::ENODEV) => {
+            error.hint(NO_OVERLAY)
         }
-        (Step::HostOverlay { shifted: true }, Errno::EINVAL | Errno::EPERM) => error
+        (Step::HostOverlay { shifted: true }, Errno::EPERM) => error
             .hint("an overlay with shifted owners needs Linux 5.19: use --rootfs or --empty, or leave --userns out"),
         (Step::HostOverlay { .. }, Errno::EPERM) => {
             error.hint("this root is one of a user namespace: use --userns keep-id, or --rootfs or --empty")
         }
-        (Step::HostOverlay { .. }, Errno::EINVAL) => {
-            error.hint("this root can be no lower layer, as inside other overlays: use --rootfs or --empty")
-        }
+        (Step::Overlay(_), Errno::EINVAL) => error
+            .hint("this directory can be no lower layer: it lies on an overlay of overlays, or has mounts below it"),
         (Step::Scratch, Errno::ENOENT) => error.hint("the host has no directory /proc: mkdir /proc"),
         // It lets the namespace be made, and denies what is done in it.
         (
@@ -156,30 +245,63 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
         (Step::DirectoryRoot(_), Errno::EROFS | Errno::EACCES | Errno::EPERM) => {
             error.hint("the root needs the directories dev, proc and sys; make them first")
         }
+        (Step::DirectoryRoot(_), Errno::ENOENT) => error.hint("it was there a moment ago: it was moved or deleted"),
         (Step::DirectoryRoot(_), Errno::ENOTDIR) => {
             error.hint("dev, proc and sys in it must be directories, not links")
         }
-        (Step::Devices { .. } | Step::Sys { .. }, Errno::ENOTDIR | Errno::ELOOP) => {
+        (Step::Devices { .. } | Step::Sys { .. } | Step::Proc, Errno::ENOTDIR | Errno::ELOOP) => {
             error.hint("in the root this must be a directory, not a link")
         }
-        (Step::Volume(_), Errno::EROFS) => {
-            error.hint("the target is not in the root, which is read-only: make it first")
-        }
-        (Step::Volume(_), Errno::ENOTDIR | Errno::EISDIR) => {
-            error.hint("one of source and target is a file, the other a directory")
+        (Step::Devices { bound: true, .. }, Errno::ENODEV) => {
+            error.hint("one of null, zero, full, random, urandom and tty in the host's /dev is not that device")
         }
         (Step::Landlock(_), Errno::ENOENT) => error.hint("each of these paths must exist inside the sandbox"),
         (Step::Proc, Errno::EPERM) => error.hint(HIDDEN_PROC),
-        (_, Errno::EMFILE) => error.hint(FILES),
-        (_, Errno::ENOSPC) => {
-            error.hint("a limit is reached: see the sysctls fs.mount-max and user.max_mnt_namespaces")
-        }
+        (Step::Mount(mount), errno) => mount_step(error, mount, errno),
+        _ => any_step(error, errno),
+    }
+}
+
+/// What may befall every step.
+fn any_step(error: Error, errno: Errno) -> Error {
+    match errno {
+        Errno::EMFILE => error.hint(FILES),
+        Errno::EAGAIN | Errno::EXDEV => error.hint("somebody renames what lies in the root at this time"),
+        Errno::ENOSYS => error
+            .hint("nsl needs openat2: Linux 5.11 or newer, and no container around it whose filter forbids the call"),
+        Errno::ENOSPC => error.hint("a limit is reached: see the sysctls fs.mount-max and user.max_mnt_namespaces"),
         _ => error,
     }
 }
 
 const HIDDEN_PROC: &str = "a container around nsl hides parts of its /proc: start that without (nsl run --nested, or docker \
      run --security-opt systempaths=unconfined), or use --proc host, which shows the processes of the container";
+
+/// A mount that was asked for.
+fn mount_step(error: Error, mount: &Mount, errno: Errno) -> Error {
+    match (&mount.kind, errno) {
+        (_, Errno::EROFS) => error.hint("the target is not in the root, which is read-only there: make it first"),
+        (_, Errno::EACCES | Errno::EOVERFLOW) => {
+            error.hint("the target is not in the root, and you may not make it there: take one below /run or /tmp")
+        }
+        (Kind::Bind(_), Errno::ENOTDIR | Errno::EISDIR) => {
+            error.hint("one of source and target is a file, the other a directory")
+        }
+        (_, Errno::ENOTDIR) => error.hint("in the root the target, or what leads there, is no directory"),
+        (_, Errno::ENOENT) => error.hint("the source is gone, or a link in the root leads the target to nowhere"),
+        (_, Errno::ELOOP) => error.hint("links in the root lead the target around in circles, or through /proc"),
+        (_, Errno::EBUSY) => error.hint("in this root the target is a link to the root itself"),
+        (Kind::Tmpfs(_), Errno::EINVAL) => {
+            error.hint("without root, uid= and gid= can be your own user and group alone")
+        }
+        (Kind::Overlay(_), Errno::EINVAL) => error.hint(
+            "this directory can be no lower layer: it is an overlay of overlays or, without root, other file systems \
+             are mounted below it",
+        ),
+        (Kind::Overlay(_), Errno::ENODEV) => error.hint(NO_OVERLAY),
+        _ => any_step(error, errno),
+    }
+}
 
 /// A step of the init that failed.
 pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
@@ -197,6 +319,7 @@ pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
                     error.hint("the arguments and the environment together are longer than the kernel takes")
                 }
                 Errno::ENOEXEC => error.hint("it is no program for this machine"),
+                Errno::EACCES => error.hint("it, or the file system that it lies on, may not be executed"),
                 _ => error,
             }
         }
@@ -225,6 +348,8 @@ pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
             _ => Error::os(step.to_string(), errno),
         },
         InitStep::Fork => Error::os(step.to_string(), errno).hint("a limit of processes is reached"),
+        InitStep::SetLimits if errno == Errno::EPERM => Error::os(step.to_string(), errno)
+            .hint("to raise a hard limit takes CAP_SYS_RESOURCE, outside of any user namespace"),
         InitStep::SetCredentials => {
             Error::os(step.to_string(), errno).hint("the user or group is not mapped in this user namespace")
         }

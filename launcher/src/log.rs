@@ -2,6 +2,7 @@
 
 use crate::cli::LogLevel;
 use std::fmt;
+use std::io::Write;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{FmtSpan, FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, fmt};
@@ -19,6 +20,12 @@ pub fn start(level: LogLevel) {
         .with_span_events(spans)
         .event_format(Line)
         .init();
+}
+
+/// Tells, whatever the level, how the command came to its end where its exit code alone would mislead.
+pub fn tell(line: &str) {
+    // Where nobody can be told, the exit code is left.
+    let _ = writeln!(std::io::stderr(), "nsl: {line}");
 }
 
 /// `nsl: warning: …`, like every other line of nsl's.

@@ -2,14 +2,21 @@
 
 #![cfg_attr(not(test), no_main)]
 
+mod cgroup;
 mod cli;
+mod deadline;
 mod error;
 mod export;
 mod hints;
 mod image;
 mod log;
+mod mounts;
+#[cfg(test)]
+#[path = "../../shared/tests/mutation/mod.rs"]
+mod mutation;
 mod net;
 mod plan;
+mod rlimit;
 mod root;
 mod run;
 mod seccomp;
@@ -18,8 +25,10 @@ mod signals;
 mod spawn;
 mod spec;
 mod status;
+mod store;
 mod sys;
 mod terminal;
+mod units;
 mod userns;
 
 use clap::Parser;

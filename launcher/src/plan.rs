@@ -1,16 +1,20 @@
 //! From a Spec to the ordered steps that carry it out, as data. Pure: what it must know of the host is handed in.
 //! `Display` of a step is its one phrase, for `--dry-run`, spans and errors ("cannot …") alike.
 
+use crate::cgroup::Limits;
 use crate::cli::Proc;
+use crate::mounts::{Kind, Mount};
 use crate::net::VethPlan;
+use crate::rlimit::Rlimit;
 use crate::security::landlock::Rule;
-use crate::spec::{Network, Root, Shared, Spec, Volume};
+use crate::spec::{Network, Root, Shared, Spec};
+use crate::store::Source;
 use crate::userns::Identities;
 use nsl_shared::boot::{InitStep, Setup};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A step of the child between clone3 and the init, in its new namespaces.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,14 +22,9 @@ pub enum Step {
     /// Open a netlink socket in the new network namespace and hand it to the launcher.
     Netlink,
     /// Be, in the new user namespace, who one is outside.
-    MapIdentity {
-        uid: u32,
-        gid: u32,
-    },
+    MapIdentity { uid: u32, gid: u32 },
     /// Wait until the launcher has mapped users and groups; then be root, if there is one for the command.
-    AwaitIdentities {
-        root: bool,
-    },
+    AwaitIdentities { root: bool },
     /// Let no mount made here reach the host.
     PrivateMounts,
     /// A tmpfs, over the host's /proc, for what the command writes.
@@ -39,36 +38,33 @@ pub enum Step {
     EmptyRoot,
     /// A directory of the host as the root.
     DirectoryRoot(PathBuf),
+    /// A directory of the host with the scratch tmpfs over it.
+    Overlay(PathBuf),
     /// One directory of the host's root, copy-on-write: what a user namespace can do of `HostOverlay`.
     DirectoryOverlay(OsString),
     /// One entry of the host's root that cannot be overlaid, read-only.
     ReadOnlyBind(OsString),
     /// A symbolic link of the host's root, made again.
-    Link {
-        name: OsString,
-        target: PathBuf,
-    },
+    Link { name: OsString, target: PathBuf },
     /// resolv.conf, hosts and hostname in /etc.
     Names(NamesIn),
     /// /dev: a tmpfs with the usual devices, made, or bound from the host's; with pts and shm.
-    Devices {
-        bound: bool,
-        /// The group of terminals exists.
-        tty_group: bool,
-    },
+    /// The group of terminals need not exist.
+    Devices { bound: bool, tty_group: bool },
     /// /sys, read-only: a new sysfs, or the host's where none may be mounted.
-    Sys {
-        bound: bool,
-    },
+    Sys { bound: bool },
     /// The host's /proc, where no new one may be mounted.
     HostProc,
-    Volume(Volume),
+    /// What was asked for by -v, --tmpfs or --mount.
+    Mount(Mount),
     /// /proc before the init mounts it: rules are made of what is seen.
     Proc,
     /// The paths that the command may reach.
     Landlock(Vec<Rule>),
     /// A pty of the new /dev/pts: its master for the launcher, its slave for the command.
     Terminal,
+    /// Let nobody write to the root any more; what is mounted in it is as it is.
+    ReadOnlyRoot,
     /// Make the new root the root; the old one lies on top until the init detaches it.
     PivotRoot,
     /// Execute nsl-init.
@@ -103,6 +99,7 @@ impl fmt::Display for Step {
             }
             Self::EmptyRoot => f.write_str("mount a tmpfs on /"),
             Self::DirectoryRoot(path) => write!(f, "bind {} on /", path.display()),
+            Self::Overlay(path) => write!(f, "mount an overlay of {} on /", path.display()),
             Self::DirectoryOverlay(name) => {
                 write!(f, "mount an overlay of the host's /{0} on /{0}", name.display())
             }
@@ -116,16 +113,14 @@ impl fmt::Display for Step {
             Self::Sys { bound: false } => f.write_str("mount sysfs on /sys, read-only"),
             Self::Sys { bound: true } => f.write_str("bind the host's /sys on /sys, read-only"),
             Self::HostProc => f.write_str("bind the host's /proc on /proc"),
-            Self::Volume(Volume { source, target, read_only }) => {
-                let mode = if *read_only { ", read-only" } else { "" };
-                write!(f, "bind {} on {}{mode}", source.display(), target.display())
-            }
+            Self::Mount(mount) => mount.fmt(f),
             Self::Proc => write!(f, "{}", InitStep::MountProc),
             Self::Landlock(rules) => {
                 f.write_str("make Landlock rules:")?;
                 rules.iter().try_for_each(|rule| write!(f, " {rule}"))
             }
             Self::Terminal => f.write_str("open a pty in /dev/pts"),
+            Self::ReadOnlyRoot => f.write_str("make the root read-only"),
             Self::PivotRoot => f.write_str("pivot to the new root"),
             Self::Execute => f.write_str("execute nsl-init"),
         }
@@ -156,14 +151,20 @@ impl HostEntry {
 
 /// All that happens, in order: on the host, in the child, in the init.
 pub struct Plan {
+    /// What is to be in the store; the overlay is one of it, until `found` tells where it is.
+    pub unpack: Option<Source>,
     /// A user namespace comes with the others, unless it is the host's.
     pub identities: Identities,
     pub network: Network,
     pub shared: Shared,
+    /// Those of a cgroup of the sandbox's own.
+    pub limits: Option<Limits>,
     pub child: Vec<Step>,
     pub setup: Setup,
     /// Parts of /proc and /sys are hidden or read-only.
     pub guarded: bool,
+    /// Those of the command's process.
+    pub rlimits: Vec<Rlimit>,
     pub hostname: String,
 }
 
@@ -188,13 +189,23 @@ impl Plan {
             _ => child.push(Step::AwaitIdentities { root: identities.has_root() }),
         }
         child.push(Step::PrivateMounts);
+        let mut unpack = None;
         match spec.root() {
             Root::Host if user_namespace && !shifted => {
                 child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::EmptyRoot]);
                 child.extend(entries().into_iter().filter_map(host_entry));
             }
             Root::Host => child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::HostOverlay { shifted }]),
-            Root::Empty => child.extend([Step::EmptyRoot, Step::Names(NamesIn::Root)]),
+            Root::Layer(path) => child.extend(layer(path)),
+            Root::Unpacked(source) => {
+                child.extend(layer(source.path()));
+                unpack = Some(source.clone());
+            }
+            Root::Empty => {
+                let is_overlay = |mount: &Mount| matches!(mount.kind, Kind::Overlay(_));
+                child.extend(spec.mounts().iter().any(is_overlay).then_some(Step::Scratch));
+                child.extend([Step::EmptyRoot, Step::Names(NamesIn::Root)]);
+            }
             Root::Directory(path) => {
                 child.extend([Step::Scratch, Step::DirectoryRoot(path.clone()), Step::Names(NamesIn::Binds)]);
             }
@@ -204,7 +215,7 @@ impl Plan {
         if spec.proc() == Proc::Host {
             child.push(Step::HostProc);
         }
-        child.extend(spec.volumes().iter().cloned().map(Step::Volume));
+        child.extend(spec.mounts().iter().cloned().map(Step::Mount));
         if spec.terminal() {
             child.push(Step::Terminal);
         }
@@ -219,6 +230,9 @@ impl Plan {
             child.extend(has_new_proc.then_some(Step::Proc));
             child.push(Step::Landlock(landlock.clone()));
         }
+        if spec.read_only() {
+            child.push(Step::ReadOnlyRoot);
+        }
         child.extend([Step::PivotRoot, Step::Execute]);
         if spec.network() != Network::Host {
             setup = setup.with(Setup::LOOPBACK);
@@ -230,13 +244,24 @@ impl Plan {
             setup = setup.with(Setup::ANY_WORKDIR);
         }
         Self {
+            unpack,
             identities: identities.clone(),
             network: spec.network(),
             shared: spec.shared(),
+            limits: Some(spec.limits()).filter(|limits| *limits != Limits::default()),
             child,
             setup,
             guarded: spec.security().guarded,
+            rlimits: spec.rlimits().to_vec(),
             hostname: spec.hostname().to_owned(),
+        }
+    }
+
+    /// What was to be in the store is there, as this directory.
+    pub fn found(&mut self, root: PathBuf) {
+        self.unpack = None;
+        if let Some(step) = self.child.iter_mut().find(|step| matches!(step, Step::Overlay(_))) {
+            *step = Step::Overlay(root);
         }
     }
 
@@ -263,6 +288,11 @@ impl Plan {
     }
 }
 
+/// A directory as the lower layer of the root.
+fn layer(path: &Path) -> [Step; 3] {
+    [Step::Scratch, Step::Names(NamesIn::Layer), Step::Overlay(path.to_path_buf())]
+}
+
 fn host_entry(entry: HostEntry) -> Option<Step> {
     match entry {
         HostEntry::Directory { name, .. } | HostEntry::Link { name, .. }
@@ -280,6 +310,12 @@ fn host_entry(entry: HostEntry) -> Option<Step> {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "on the host:")?;
+        if let Some(limits) = &self.limits {
+            writeln!(f, "  make a cgroup with at most {limits}")?;
+        }
+        if let Some(source) = &self.unpack {
+            writeln!(f, "  unpack {} into the store", source.path().display())?;
+        }
         write!(f, "  create namespaces:")?;
         self.namespaces().try_for_each(|name| write!(f, " {name}"))?;
         writeln!(f)?;
@@ -305,6 +341,11 @@ impl fmt::Display for Plan {
             if self.setup.contains(step) {
                 writeln!(f, "  {words}")?;
             }
+        }
+        if !self.rlimits.is_empty() {
+            write!(f, "  {}:", InitStep::SetLimits)?;
+            self.rlimits.iter().try_for_each(|limit| write!(f, " {limit}"))?;
+            writeln!(f)?;
         }
         writeln!(f, "  {}", InitStep::Execute)
     }

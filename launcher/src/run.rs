@@ -1,10 +1,13 @@
 //! The story of `nsl run`: plan, spawn, network, go, wait. There is nothing to undo: the kernel drops it all with
 //! the init.
 
+use crate::cgroup::Group;
 use crate::cli;
+use crate::deadline::{Deadline, Due};
 use crate::error::{Error, Result};
 use crate::hints;
 use crate::image;
+use crate::log;
 use crate::net::{self, names};
 use crate::plan::{HostEntry, Plan};
 use crate::root::Names;
@@ -12,6 +15,7 @@ use crate::signals::{Blocked, Signals, stop_self};
 use crate::spawn::{self, Ended, Init, Luggage};
 use crate::spec::{Network, Spec};
 use crate::status::{self, Received};
+use crate::store;
 use crate::terminal::{self, Relay, Terminal};
 use crate::userns::{self, Held};
 use nix::errno::Errno;
@@ -23,7 +27,8 @@ use nsl_shared::exit;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use tracing::{debug, debug_span};
+use std::time::Instant;
+use tracing::{debug, debug_span, info};
 
 /// How often a terminal that others read is looked at again, in milliseconds.
 const PAUSE: u8 = 100;
@@ -31,7 +36,7 @@ const PAUSE: u8 = 100;
 /// Runs the command; returns its exit code.
 pub fn run(run: &cli::Run) -> Result<u8> {
     let spec = Spec::new(run)?;
-    let plan = Plan::new(&spec, host_entries);
+    let mut plan = Plan::new(&spec, host_entries);
     if run.dry_run {
         return show(&plan);
     }
@@ -39,6 +44,9 @@ pub fn run(run: &cli::Run) -> Result<u8> {
         net::check(veth)?;
     }
     let names = names(&plan)?;
+    if let Some(source) = &plan.unpack {
+        plan.found(store::unpacked(source)?);
+    }
     let blocked = Blocked::new()?;
     let boot = boot_message(&spec, &plan, &blocked)?;
     let init = image::init().map_err(hints::memory_file)?;
@@ -48,12 +56,28 @@ pub fn run(run: &cli::Run) -> Result<u8> {
         terminal::plain_streams().map_err(|errno| Error::os("make pipes for the command", errno))?
     };
 
-    let init = spawn::spawn(&plan, Luggage { init, boot, names: &names, streams })?;
+    let group = plan.limits.map(Group::new).transpose()?;
+    let cgroup = group.as_ref().map(Group::descriptor);
+    let init = spawn::spawn(&plan, Luggage { init, boot, names: &names, streams, cgroup })?;
     let signals = blocked.catch()?;
-    let mut sandbox = Sandbox { spec, plan, init, signals, terminal: None, relays, held: None, hung_up: false };
+    let deadline = spec.timeout_ms().map(|time| Deadline::new(time, spec.grace_ms()));
+    let mut sandbox = Sandbox {
+        spec,
+        plan,
+        init,
+        signals,
+        terminal: None,
+        relays,
+        held: None,
+        hung_up: false,
+        started: false,
+        deadline,
+        group,
+    };
     // Whatever comes of it: dropping the sandbox restores the terminal and kills an init that has not ended, and with
     // that goes all the rest.
-    sandbox.run()
+    let result = sandbox.run();
+    sandbox.blame_memory(result)
 }
 
 fn show(plan: &Plan) -> Result<u8> {
@@ -75,7 +99,7 @@ fn host_entries() -> Vec<HostEntry> {
             let (name, path) = (entry.file_name(), Path::new("/").join(entry.file_name()));
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => {
-                    let has_mounts = mounts.iter().any(|mount| mount.starts_with(&path));
+                    let has_mounts = mounts.iter().any(|mount| *mount != path && mount.starts_with(&path));
                     Some(HostEntry::Directory { name, has_mounts })
                 }
                 Ok(kind) if kind.is_symlink() => {
@@ -107,6 +131,7 @@ fn boot_message(spec: &Spec, plan: &Plan, blocked: &Blocked) -> Result<OwnedFd> 
         |bytes| Strings::new(bytes).map_err(|malformed| Error::new("write the boot message", malformed.to_string()));
     let security = spec.security();
     let (masked, read_only) = (security.masked(), security.read_only());
+    let limits: Vec<u8> = plan.rlimits.iter().flat_map(|limit| limit.encode()).collect();
     let mut setup = plan.setup;
     if security.no_new_privs {
         setup = setup.with(Setup::NO_NEW_PRIVS);
@@ -130,7 +155,7 @@ fn boot_message(spec: &Spec, plan: &Plan, blocked: &Blocked) -> Result<OwnedFd> 
         masked: strings(&masked)?,
         read_only: strings(&read_only)?,
         groups: &[],
-        limits: &[],
+        limits: &limits,
         filter: &security.filter,
     };
     image::message(|file| {
@@ -160,6 +185,11 @@ struct Sandbox {
     held: Option<Held>,
     /// The status socket has nothing more to say.
     hung_up: bool,
+    /// The command runs, or has run.
+    started: bool,
+    deadline: Option<Deadline>,
+    /// Goes last: its end is that of all who are in it.
+    group: Option<Group>,
 }
 
 impl Sandbox {
@@ -188,8 +218,25 @@ impl Sandbox {
         self.take_reports()?;
         self.relays.iter_mut().for_each(Relay::drain);
         match ended {
+            _ if self.deadline.as_ref().is_some_and(Deadline::has_passed) => Ok(exit::TIMED_OUT),
             Ended::Exited(code) => Ok(code),
             Ended::Killed(signal) => Err(killed_by("keep the sandbox running", signal)),
+        }
+    }
+
+    /// Tells of a SIGKILL that came for want of memory.
+    fn blame_memory(&self, result: Result<u8>) -> Result<u8> {
+        let code = result.as_ref().map_or_else(Error::exit_code, |code| *code);
+        match &self.group {
+            Some(group) if code == exit::of_signal(libc::SIGKILL) && group.oom_kills() > 0 => {
+                let cause = format!("it {}", group.oom_cause());
+                if !self.started {
+                    return Err(Error::new(START, cause).code(code));
+                }
+                log::tell(&format!("the command was killed: {cause}"));
+                Ok(code)
+            }
+            _ => result,
         }
     }
 
@@ -241,8 +288,7 @@ impl Sandbox {
             .filter_map(|(index, (relay, paused))| if *paused { None } else { Some((index, relay.interest()?)) })
             .collect();
         waiting.extend(interests.iter().map(|(_, interest)| interest.clone()));
-        let timeout = if paused.contains(&true) { PollTimeout::from(PAUSE) } else { PollTimeout::NONE };
-        match nix::poll::poll(&mut waiting, timeout) {
+        match nix::poll::poll(&mut waiting, self.patience(paused.contains(&true))) {
             Err(Errno::EINTR) | Ok(_) => {}
             Err(errno) => return Err(Error::os("wait for the command", errno)),
         }
@@ -264,7 +310,35 @@ impl Sandbox {
         for index in ready {
             self.relays[index].step();
         }
+        if !ended {
+            self.mind_the_deadline();
+        }
         Ok(ended)
+    }
+
+    /// How long to wait for something to happen.
+    fn patience(&self, is_paused: bool) -> PollTimeout {
+        let pause = if is_paused { PollTimeout::from(PAUSE) } else { PollTimeout::NONE };
+        let Some(left) = self.deadline.as_ref().and_then(|deadline| deadline.left(Instant::now())) else {
+            return pause;
+        };
+        let left = PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
+        if is_paused { left.min(pause) } else { left }
+    }
+
+    /// As if SIGTERM had been sent to nsl; later there is no more patience.
+    fn mind_the_deadline(&mut self) {
+        match self.deadline.as_mut().and_then(|deadline| deadline.due(Instant::now())) {
+            None => {}
+            Some(Due::Ask) => {
+                info!("the command has run for as long as --timeout allows: it is asked to end");
+                self.init.signal(libc::SIGTERM);
+            }
+            Some(Due::Kill) => {
+                info!("the command did not end in time: it is killed");
+                self.init.signal(libc::SIGKILL);
+            }
+        }
     }
 
     fn take_reports(&mut self) -> Result<()> {
@@ -293,11 +367,20 @@ impl Sandbox {
             }
             // What is left may take its time; Ctrl-C is a signal to nsl again.
             Report::Exited { .. } => {
+                if let Some(deadline) = &mut self.deadline {
+                    deadline.command_ended();
+                }
                 if let Some(terminal) = &mut self.terminal {
                     terminal.leave();
                 }
             }
-            Report::Started | Report::Stopped { .. } | Report::Netlink | Report::Terminal => {}
+            Report::Started => {
+                self.started = true;
+                if let Some(deadline) = &mut self.deadline {
+                    deadline.start(Instant::now());
+                }
+            }
+            Report::Stopped { .. } | Report::Netlink | Report::Terminal => {}
         }
         Ok(())
     }

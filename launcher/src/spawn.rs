@@ -19,6 +19,8 @@ pub struct Luggage<'a> {
     pub names: &'a Names,
     /// What the standard streams become where they are not the launcher's own, or the pty's.
     pub streams: [Stream; 3],
+    /// The directory of the cgroup that the init is born in, if not nsl's own.
+    pub cgroup: Option<BorrowedFd<'a>>,
 }
 
 /// What one of the command's standard streams is.
@@ -54,7 +56,7 @@ pub fn spawn(plan: &Plan, luggage: Luggage<'_>) -> Result<Init> {
     };
     let flags = plan.namespaces().map(flag).fold(0, |flags, flag| flags | flag as u64);
     let (status, inside) = status::pair().map_err(|errno| Error::os("make the status socket", errno))?;
-    match sys::clone3(flags).map_err(|errno| hints::namespaces(plan, errno))? {
+    match sys::clone3(flags, luggage.cgroup).map_err(|errno| hints::namespaces(plan, errno))? {
         Side::Parent { pid, pidfd } => Ok(Init { pid, pidfd, status, ended: false }),
         Side::Child => {
             drop(status);
@@ -69,7 +71,7 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     // Modes are given exactly; the command gets the caller's mask back.
     let umask = rustix::process::umask(rustix::fs::Mode::empty());
-    let mut assembly = Assembly::new(&plan.child, luggage.names);
+    let mut assembly = Assembly::new(&plan.child, luggage.names, plan.identities.is_new());
     let mut slave = None;
     for (index, step) in plan.child.iter().enumerate() {
         let span = tracing::debug_span!("step", %step).entered();

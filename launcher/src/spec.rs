@@ -1,10 +1,15 @@
 //! What to run, valid in itself and against this host: made from the command line, with fields that nobody can
 //! set wrong afterwards. Making it reads the host and changes nothing.
 
+use crate::cgroup::Limits;
 use crate::cli::{Namespace, NetworkKind, Proc, Run};
 use crate::error::{Error, Result};
+use crate::mounts::{self, Kind, Mount};
 use crate::net::{self, Request, VethPlan};
+use crate::rlimit::{self, Rlimit};
 use crate::security::Security;
+use crate::store::Source;
+use crate::units;
 use crate::userns::Identities;
 use nix::errno::Errno;
 use nsl_shared::boot::Credentials;
@@ -29,6 +34,10 @@ pub enum Root {
     Host,
     /// A directory of the host.
     Directory(PathBuf),
+    /// A directory of the host, copy-on-write.
+    Layer(PathBuf),
+    /// What is unpacked into the store, copy-on-write.
+    Unpacked(Source),
     /// An empty file system in memory.
     Empty,
 }
@@ -46,15 +55,6 @@ pub struct Shared {
     pub ipc: bool,
     pub uts: bool,
     pub cgroup: bool,
-}
-
-/// A directory or file of the host that is to be seen inside.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Volume {
-    pub source: PathBuf,
-    /// Absolute, inside the root.
-    pub target: PathBuf,
-    pub read_only: bool,
 }
 
 /// The directory that the command starts in.
@@ -94,12 +94,16 @@ pub struct Spec {
     proc: Proc,
     network: Network,
     shared: Shared,
-    volumes: Vec<Volume>,
+    read_only: bool,
+    mounts: Vec<Mount>,
     hostname: String,
     workdir: Workdir,
     credentials: Option<Credentials>,
     terminal: bool,
     grace_ms: u32,
+    timeout_ms: Option<u32>,
+    limits: Limits,
+    rlimits: Vec<Rlimit>,
     security: Security,
     args: Vec<u8>,
     env: Vec<u8>,
@@ -122,17 +126,15 @@ impl Spec {
         }
         let root = root(run)?;
         let network = network(run, caller)?;
-        let volumes = run.volumes.iter().map(|text| volume(text)).collect::<Result<Vec<_>>>()?;
-        let view = View { volumes: &volumes, by_directory: identities.is_new() && !identities.are_shifted() };
+        let mounts = mounts::mounts(run)?;
+        let view = View { mounts: &mounts, by_directory: identities.is_new() && !identities.are_shifted() };
         let workdir = workdir(run.workdir.as_deref(), &root, &view)?;
         let hostname = hostname(run)?;
         let is_host = |namespace| namespace == Namespace::Host;
         let shared = Shared { ipc: is_host(run.ipc), uts: is_host(run.uts), cgroup: is_host(run.cgroupns) };
         let credentials = run.user.as_deref().map(|text| user(text, caller, &identities)).transpose()?;
-        let grace_ms = run
-            .stop_timeout
-            .checked_mul(1000)
-            .ok_or_else(|| Error::new("use --stop-timeout", format!("{} seconds are too many", run.stop_timeout)))?;
+        let grace_ms = units::milliseconds("--stop-timeout", &run.stop_timeout)?;
+        let timeout_ms = run.timeout.as_deref().map(|text| units::milliseconds("--timeout", text)).transpose()?;
         let terminal = !run.no_tty && (run.tty || std::io::stdin().is_terminal() && std::io::stdout().is_terminal());
         if run.tty && !std::io::stdin().is_terminal() {
             return Err(Error::new("use --tty", "stdin is no terminal").hint("leave --tty out"));
@@ -145,12 +147,17 @@ impl Spec {
             proc: run.proc,
             network,
             shared,
-            volumes,
+            read_only: run.read_only,
+            mounts,
             hostname,
             workdir,
             credentials,
             terminal,
             grace_ms,
+            // As timeout(1) has it, no time at all is no limit.
+            timeout_ms: timeout_ms.filter(|time| *time > 0),
+            limits: limits(run)?,
+            rlimits: rlimit::parse_all(&run.ulimits)?,
             security: Security::new(run, identities.are_many(), credentials.map_or(uid, |who| who.uid))?,
             identities,
             env: environment(&run.env)?,
@@ -183,8 +190,14 @@ impl Spec {
         self.network
     }
 
-    pub fn volumes(&self) -> &[Volume] {
-        &self.volumes
+    /// The root is read-only, once all is mounted in it.
+    pub fn read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// In the order in which they are mounted.
+    pub fn mounts(&self) -> &[Mount] {
+        &self.mounts
     }
 
     pub fn hostname(&self) -> &str {
@@ -207,6 +220,21 @@ impl Spec {
         self.grace_ms
     }
 
+    /// How long the command may run, in milliseconds.
+    pub fn timeout_ms(&self) -> Option<u32> {
+        self.timeout_ms
+    }
+
+    /// Limits of all that is inside.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Resource limits of the command's process.
+    pub fn rlimits(&self) -> &[Rlimit] {
+        &self.rlimits
+    }
+
     pub fn security(&self) -> &Security {
         &self.security
     }
@@ -227,6 +255,14 @@ impl Spec {
     }
 }
 
+fn limits(run: &Run) -> Result<Limits> {
+    Ok(Limits {
+        memory: run.memory.as_deref().map(|text| units::bytes("--memory", text)).transpose()?,
+        cpu: run.cpus.as_deref().map(|text| units::cpus("--cpus", text)).transpose()?,
+        processes: run.pids_limit.map(|number| units::processes("--pids-limit", number)).transpose()?.flatten(),
+    })
+}
+
 fn root(run: &Run) -> Result<Root> {
     let Some(directory) = &run.rootfs else {
         return Ok(if run.empty { Root::Empty } else { Root::Host });
@@ -234,8 +270,17 @@ fn root(run: &Run) -> Result<Root> {
     let step = || format!("use {} as the root", directory.display());
     let path = std::fs::canonicalize(directory).map_err(|error| Error::io(step(), &error))?;
     let metadata = std::fs::metadata(&path).map_err(|error| Error::io(step(), &error))?;
-    if !metadata.is_dir() {
-        return Err(Error::os(step(), Errno::ENOTDIR).hint("--rootfs takes an unpacked directory"));
+    if metadata.is_dir() || metadata.is_file() {
+        match Source::recognise(&path).map_err(|error| Error::io(step(), &error))? {
+            Some(source) => return Ok(Root::Unpacked(source)),
+            None if metadata.is_dir() => {}
+            None => {
+                return Err(Error::new(step(), "it is neither a directory nor an archive that nsl knows")
+                    .hint("--rootfs takes a tar archive, plain or compressed by gzip or zstd"));
+            }
+        }
+    } else {
+        return Err(Error::os(step(), Errno::ENOTDIR));
     }
     if path == Path::new("/") {
         return Err(Error::new(step(), "it is the host's own").hint("leave --rootfs out for a view of the host"));
@@ -243,7 +288,7 @@ fn root(run: &Run) -> Result<Root> {
     if let Err(errno) = nix::unistd::access(&path, nix::unistd::AccessFlags::R_OK | nix::unistd::AccessFlags::X_OK) {
         return Err(Error::os(step(), errno));
     }
-    Ok(Root::Directory(path))
+    Ok(if run.ephemeral { Root::Layer(path) } else { Root::Directory(path) })
 }
 
 fn network(run: &Run, caller: Caller) -> Result<Network> {
@@ -276,28 +321,6 @@ fn network(run: &Run, caller: Caller) -> Result<Network> {
             Ok(Network::Veth(net::plan(&Request { ip, gateway })?))
         }
     }
-}
-
-fn volume(text: &OsStr) -> Result<Volume> {
-    let step = || format!("use the volume {}", text.display());
-    let mut parts = text.as_bytes().split(|byte| *byte == b':');
-    let (Some(source), Some(target), mode, None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return Err(Error::new(step(), "it is not SRC:DST or SRC:DST:ro"));
-    };
-    let read_only = match mode {
-        None | Some(b"rw") => false,
-        Some(b"ro") => true,
-        Some(_) => return Err(Error::new(step(), "behind the second colon only ro or rw can stand")),
-    };
-    let target = PathBuf::from(OsStr::from_bytes(target));
-    if !target.is_absolute() || target.components().any(|part| part == std::path::Component::ParentDir) {
-        return Err(Error::new(step(), "its target is not an absolute path without '..'"));
-    }
-    if target == Path::new("/") {
-        return Err(Error::new(step(), "its target is the root itself").hint("use --rootfs for that"));
-    }
-    let source = std::fs::canonicalize(OsStr::from_bytes(source)).map_err(|error| Error::io(step(), &error))?;
-    Ok(Volume { source, target, read_only })
 }
 
 fn hostname(run: &Run) -> Result<String> {
@@ -374,7 +397,7 @@ fn workdir(asked: Option<&Path>, root: &Root, view: &View<'_>) -> Result<Workdir
 
 /// What is seen of the host in the view of it.
 struct View<'a> {
-    volumes: &'a [Volume],
+    mounts: &'a [Mount],
     /// Each directory of the root is seen by itself, with all that is mounted below; else that one file system alone.
     by_directory: bool,
 }
@@ -384,8 +407,8 @@ impl View<'_> {
     fn shows(&self, path: &Path) -> bool {
         let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
         let is_new = ["/dev", "/proc", "/run", "/sys", "/tmp"].iter().any(|new| path.starts_with(new));
-        self.volumes.iter().any(|volume| path.starts_with(&volume.target))
-            || !is_new && (self.by_directory || device(path) == device(Path::new("/")))
+        let holds = |mount: &Mount| path.starts_with(&mount.target) && !matches!(mount.kind, Kind::Tmpfs(_));
+        self.mounts.iter().any(holds) || !is_new && (self.by_directory || device(path) == device(Path::new("/")))
     }
 }
 
@@ -455,23 +478,27 @@ mod tests {
         assert_eq!(*spec_of(&[], ROOT).unwrap().root(), Root::Host);
         assert_eq!(*spec_of(&["--empty"], ROOT).unwrap().root(), Root::Empty);
         assert_eq!(*spec_of(&["--rootfs", "/usr"], ROOT).unwrap().root(), Root::Directory("/usr".into()));
+        assert_eq!(*spec_of(&["-x", "--rootfs", "/usr"], ROOT).unwrap().root(), Root::Layer("/usr".into()));
     }
 
     #[test]
     fn a_rootfs_that_cannot_be_one_is_refused() {
         assert!(refusal(&["--rootfs", "/nowhere"], ROOT).contains("No such file or directory"));
-        assert!(refusal(&["--rootfs", "/etc/passwd"], ROOT).contains("Not a directory"));
+        assert!(refusal(&["--rootfs", "/etc/passwd"], ROOT).contains("neither a directory nor an archive"));
         assert!(refusal(&["--rootfs", "/"], ROOT).contains("the host's own"));
     }
 
     #[test]
-    fn volumes_have_two_or_three_parts_and_an_absolute_target() {
-        let spec = spec_of(&["-v", "/usr:/x:ro", "-v", "/etc:/y"], ROOT).unwrap();
-        assert_eq!(spec.volumes()[0], Volume { source: "/usr".into(), target: "/x".into(), read_only: true });
-        assert!(!spec.volumes()[1].read_only);
-        for bad in ["/usr", "/usr:", "/usr:x", "/usr:/", "/usr:/a/../b", "/usr:/x:rx", "/usr:/x:ro:y", "/nowhere:/x"] {
-            assert!(!refusal(&["-v", bad], ROOT).is_empty(), "{bad}");
-        }
+    fn mounts_are_sorted_by_depth_and_read_only_adds_its_own() {
+        let targets = |words: &[&str]| -> Vec<String> {
+            let spec = spec_of(words, ROOT).unwrap();
+            spec.mounts().iter().map(|mount| mount.target.display().to_string()).collect()
+        };
+        let three = ["-v", "/usr:/a/b/c", "--tmpfs", "/a/b", "--mount", "type=overlay,src=/usr,dst=/a"];
+        assert_eq!(targets(&three), ["/a", "/a/b", "/a/b/c"]);
+        assert_eq!(targets(&["--read-only", "-v", "/usr:/tmp/x"]), ["/run", "/tmp", "/tmp/x"]);
+        assert_eq!(targets(&["--read-only", "-v", "/usr:/tmp/"]), ["/tmp", "/run"]);
+        assert!(refusal(&["-v", "/usr:/a", "--tmpfs", "//a/."], ROOT).contains("two mounts"));
     }
 
     #[test]

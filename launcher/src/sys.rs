@@ -4,6 +4,7 @@
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -21,11 +22,15 @@ pub enum Side {
     Parent { pid: u32, pidfd: OwnedFd },
 }
 
-/// Makes a child in the new namespaces `flags` (`CLONE_NEW…`), as fork(2) does otherwise: clone(2), "clone3".
+/// `CLONE_INTO_CGROUP`: clone(2), since Linux 5.7.
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
+/// Makes a child in the new namespaces `flags` (`CLONE_NEW…`), and in the cgroup whose directory is given, as fork(2) does
+/// otherwise: clone(2), "clone3".
 ///
 /// The process must have one thread: the child goes on with a copy of its memory, in which no other thread could
 /// ever release a lock. Checked in builds with debug assertions.
-pub fn clone3(flags: u64) -> Result<Side, Errno> {
+pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, Errno> {
     debug_assert_eq!(
         procfs::process::Process::myself().and_then(|me| me.stat()).map_or(1, |stat| stat.num_threads),
         1,
@@ -37,11 +42,15 @@ pub fn clone3(flags: u64) -> Result<Side, Errno> {
     args.flags = flags | libc::CLONE_PIDFD as u64;
     args.pidfd = &raw mut pidfd as u64;
     args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
     // SAFETY: args is of the size given and lives through the call, and so does pidfd; without CLONE_VM the child
     // has a memory of its own, and with one thread nothing in it is locked.
     let mut result = checked(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) });
-    if result == Err(Errno::NOSYS) {
-        // A seccomp filter cannot look into its arguments, so those of containers forbid it all.
+    if result == Err(Errno::NOSYS) && cgroup.is_none() {
+        // A seccomp filter cannot look into its arguments, so those of containers forbid it all. (A cgroup it alone takes.)
         let flags = args.flags | args.exit_signal;
         // SAFETY: as above; the stack 0 stands for a copy of this one, and clone(2) puts the pidfd where it would put the
         // parent's thread ID, the third argument on every architecture that nsl is built for.
@@ -72,26 +81,39 @@ pub fn execute(file: BorrowedFd<'_>, name: &CStr, argument: &CStr) -> Errno {
     last_error()
 }
 
-/// Makes the mount tree at `tree` read-only, all that is mounted below included: `mount_setattr(2)`.
-pub fn make_read_only(tree: BorrowedFd<'_>) -> Result<(), Errno> {
-    set_attributes(tree, libc::MOUNT_ATTR_RDONLY, 0)
-}
-
 /// Gives the files in the mount tree at `tree`, all that is mounted below included, the owners that the maps of a user
 /// namespace make of theirs: `mount_setattr(2)`, "ID-mapped mounts".
 pub fn shift_ids(tree: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<(), Errno> {
-    set_attributes(tree, libc::MOUNT_ATTR_IDMAP, namespace.as_raw_fd() as u64)
+    let userns_fd = namespace.as_raw_fd() as u64;
+    set_mount_attributes(tree, (libc::MOUNT_ATTR_IDMAP, 0), userns_fd, true)
 }
 
-fn set_attributes(tree: BorrowedFd<'_>, attr_set: u64, userns_fd: u64) -> Result<(), Errno> {
-    let attributes = libc::mount_attr { attr_set, attr_clr: 0, propagation: 0, userns_fd };
+/// Sets attributes of the mount at `mount`, and of all that are mounted below it if `whole_tree`, and takes others from
+/// it: `mount_setattr(2)`.
+pub fn set_attributes(
+    mount: BorrowedFd<'_>,
+    set: MountAttrFlags,
+    clear: MountAttrFlags,
+    whole_tree: bool,
+) -> Result<(), Errno> {
+    set_mount_attributes(mount, (set.bits().into(), clear.bits().into()), 0, whole_tree)
+}
+
+fn set_mount_attributes(
+    mount: BorrowedFd<'_>,
+    (attr_set, attr_clr): (u64, u64),
+    userns_fd: u64,
+    whole_tree: bool,
+) -> Result<(), Errno> {
+    let attributes = libc::mount_attr { attr_set, attr_clr, propagation: 0, userns_fd };
+    let flags = libc::AT_EMPTY_PATH | if whole_tree { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the struct is of the size given and lives through the call.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            tree.as_raw_fd(),
+            mount.as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+            flags,
             &raw const attributes,
             size_of::<libc::mount_attr>(),
         )
@@ -143,6 +165,24 @@ pub fn bits_of(set: &libc::sigset_t) -> u64 {
     (1..=64).filter(|number| contains(*number)).fold(0, |bits, number| bits | 1 << (number - 1))
 }
 
+/// The signals that are held back and wait for it to end, as bits like those of [`bits_of`].
+pub fn pending_signals() -> u64 {
+    // SAFETY: all bytes zero is a valid value of this set of bits.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set lives through the call, which writes to nothing else.
+    unsafe { libc::sigpending(&raw mut set) };
+    bits_of(&set)
+}
+
+/// Does this process ignore a signal?
+pub fn ignores(signal: Signal) -> bool {
+    // SAFETY: all bytes zero is a valid value of this struct of integers and an optional function.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new action nothing changes; the present one is written to a struct that lives through the call.
+    unsafe { libc::sigaction(signal as libc::c_int, std::ptr::null(), &raw mut action) };
+    action.sa_sigaction == libc::SIG_IGN
+}
+
 /// Takes over a descriptor that the kernel just gave this process.
 pub fn own(number: RawFd) -> OwnedFd {
     // SAFETY: its one caller has it from a message of the kernel's, and gives it to nobody else.
@@ -154,6 +194,21 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     // SAFETY: no memory is touched, and no descriptor is closed yet.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     checked(result).map(drop)
+}
+
+/// Closes every descriptor but these: close_range(2). For a process that was cloned and uses no other from here on.
+pub fn close_all_but<const N: usize>(kept: [BorrowedFd<'_>; N]) {
+    let mut numbers = kept.map(|descriptor| descriptor.as_raw_fd() as u32);
+    numbers.sort_unstable();
+    let ends = numbers.into_iter().chain([u32::MAX]);
+    let mut first = 0;
+    for end in ends {
+        if first < end {
+            // SAFETY: no memory is touched; what still owns one of the descriptors is never used or dropped again.
+            unsafe { libc::syscall(libc::SYS_close_range, first, end - 1, 0) };
+        }
+        first = end.saturating_add(1);
+    }
 }
 
 fn last_error() -> Errno {

@@ -1,5 +1,7 @@
 //! Exit codes: what the status of a command, or the failure to run one, becomes.
 
+/// The command ran out of the time it was given, as timeout(1) has it.
+pub const TIMED_OUT: u8 = 124;
 /// nsl's own failure, wrong usage included; the command did not run.
 pub const NSL_FAILED: u8 = 125;
 /// The command was found but could not be executed.

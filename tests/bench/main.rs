@@ -8,8 +8,9 @@
 //! - The command is one static program that exits at once (true.rs), the same file everywhere.
 //! - The floor (floor/) makes the calls that such a start cannot do without: six namespaces, a tmpfs, an overlay of `/`
 //!   with an empty /run and /tmp, /dev with its nodes, /dev/pts, /proc, /sys, a new root, what is hidden of /proc and
-//!   /sys, capabilities, lo, and with a network a veth pair, one IPv4 address a side and a default route. It has no
-//!   init, NAT, IPv6 or check, so 1.0 cannot be reached. Remarks below the table say which mounts nsl makes and the floor does not, and the reverse.
+//!   /sys, capabilities, the seccomp filter, lo, and with a network a veth pair, one IPv4 address a side and a default
+//!   route. It has no init, NAT, IPv6 or check, so 1.0 cannot be reached. Remarks below the table say which mounts nsl
+//!   makes and the floor does not, and the reverse.
 //! - bwrap makes a user namespace on top (`--unshare-all`) and no network but lo; unshare makes namespaces and /proc.
 //! - Row 4 is what an init adds to running `true` as PID 1 without one: the median of the differences within a round.
 //! - Row 5 is read while the init waits for `sleep`. RSS counts pages shared with the page cache, private memory does

@@ -89,5 +89,8 @@ fn compile(source: &Path, program: &Path, flags: &[&str]) -> Result<()> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let common = ["--edition=2024", "--crate-name=bench_part", "-Cpanic=abort", "-Cstrip=symbols"];
     let place = ["-Crelocation-model=static", "-o"];
-    finish(Command::new(rustc).args(common).args(flags).args(place).arg(program).arg(source))
+    let mut command = Command::new(rustc);
+    // The floor loads the same filter as nsl.
+    command.env("NSL_FILTER", concat!(env!("OUT_DIR"), "/default.bpf"));
+    finish(command.args(common).args(flags).args(place).arg(program).arg(source))
 }

@@ -20,12 +20,17 @@ pub struct Invocation<'a> {
     cwd: OsString,
     stdin: Vec<u8>,
     user: Option<u32>,
+    missing: Vec<String>,
     timeout: Duration,
 }
 
+/// Has system calls fail, as on a kernel that does not know them, or in a container that forbids them.
+const WITHOUT_CALLS: &str = include_str!("without_calls.py");
+
 impl<'a> Invocation<'a> {
     pub(super) fn new(host: &'a Host, words: Vec<OsString>) -> Self {
-        Self { host, words, env: Vec::new(), cwd: "/".into(), stdin: Vec::new(), user: None, timeout: PATIENCE }
+        let (env, cwd, stdin, missing) = (Vec::new(), "/".into(), Vec::new(), Vec::new());
+        Self { host, words, env, cwd, stdin, user: None, missing, timeout: PATIENCE }
     }
 }
 
@@ -58,6 +63,13 @@ impl Invocation<'_> {
         self
     }
 
+    /// Where these system calls fail with an errno: `without(libc::ENOSYS, &["fsopen"])`.
+    #[must_use]
+    pub fn without(mut self, errno: i32, calls: &[&str]) -> Self {
+        self.missing = [errno.to_string(), calls.join(",")].into();
+        self
+    }
+
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -80,6 +92,9 @@ impl Invocation<'_> {
             command.arg("-C").arg(&self.cwd);
         }
         command.arg("--");
+        if !self.missing.is_empty() {
+            command.args(["python3", "-c", WITHOUT_CALLS]).args(&self.missing);
+        }
         command.args(&self.words).env_clear().envs([
             ("HOME", "/root"),
             ("LANG", "C.UTF-8"),

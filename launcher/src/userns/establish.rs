@@ -6,6 +6,7 @@ use super::pool::Slot;
 use super::ranges::Map;
 use crate::error::{Error, Result};
 use crate::hints;
+use crate::mounts::Kind;
 use crate::plan::{Plan, Step};
 use crate::status;
 use crate::sys;
@@ -108,7 +109,12 @@ fn hand_over_trees(plan: &Plan, pid: u32, status: BorrowedFd<'_>) -> Result<()> 
         let (path, flags) = match step {
             Step::HostOverlay { shifted: true } => (Path::new("/"), OpenTreeFlags::empty()),
             Step::DirectoryRoot(path) => (&**path, OpenTreeFlags::AT_RECURSIVE),
-            Step::Volume(volume) => (&*volume.source, OpenTreeFlags::AT_RECURSIVE),
+            Step::Overlay(path) => (&**path, OpenTreeFlags::empty()),
+            Step::Mount(mount) => match &mount.kind {
+                Kind::Bind(source) => (&**source, OpenTreeFlags::AT_RECURSIVE),
+                Kind::Overlay(source) => (&**source, OpenTreeFlags::empty()),
+                Kind::Tmpfs(_) => continue,
+            },
             _ => continue,
         };
         let tree = shifted(path, flags, &namespace).map_err(|errno| hints::shifted(path, errno))?;

@@ -74,6 +74,7 @@ extern "C" fn inside(job: *mut c_void) -> c_int {
 /// With the privileges of a command of nsl's.
 extern "C" fn confined(job: *mut c_void) -> c_int {
     sys::drop_privileges();
+    sys::load_filter();
     command(job)
 }
 

@@ -44,6 +44,10 @@ const SYS_PIVOT_ROOT: c_long = 41;
 const SYS_CAPSET: c_long = 126;
 #[cfg(not(target_arch = "x86_64"))]
 const SYS_CAPSET: c_long = 91;
+#[cfg(target_arch = "x86_64")]
+const SYS_SECCOMP: c_long = 317;
+#[cfg(not(target_arch = "x86_64"))]
+const SYS_SECCOMP: c_long = 277;
 
 unsafe extern "C" {
     fn chdir(path: *const c_char) -> c_int;
@@ -168,6 +172,21 @@ pub fn drop_privileges() {
         }
         must(syscall(SYS_CAPSET, header.as_ptr(), sets.as_ptr()) as c_int, c"capset");
     }
+}
+
+/// Loads the filter that nsl's commands run under by default.
+pub fn load_filter() {
+    /// struct sock_fprog
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        instructions: *const u8,
+    }
+    const SET_MODE_FILTER: c_long = 1;
+    static FILTER: &[u8] = include_bytes!(env!("NSL_FILTER"));
+    let program = Program { length: (FILTER.len() / 8) as u16, instructions: FILTER.as_ptr() };
+    // SAFETY: the program says how many instructions lie there.
+    must(unsafe { syscall(SYS_SECCOMP, SET_MODE_FILTER, 0 as c_long, &raw const program) } as c_int, c"seccomp");
 }
 
 pub fn change_directory(path: &CStr) {

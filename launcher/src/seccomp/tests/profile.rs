@@ -1,10 +1,8 @@
 //! Profiles from files mean what they mean to runc, and those that can't be used are refused with the place.
 
-#[path = "../../../../shared/tests/mutation/mod.rs"]
-mod mutation;
-
 use super::machine::{Call, meant, run, verify};
 use super::{I386, assert_same};
+use crate::mutation;
 use crate::seccomp::compiler::{Action, X32};
 use crate::seccomp::profile::{self, Refusal, policy, read};
 use crate::seccomp::{native_arch, native_calls};
