@@ -53,7 +53,7 @@ fn a_directory_as_a_read_only_root_keeps_what_it_has() {
     host.sh(&format!("mkdir {root}/sub {root}/usr; mount -t tmpfs -o mode=777 sub {root}/sub; chmod -R 777 {root}"));
     host.accept();
     let script = "cat /etc/name /etc/hostname; for d in / /etc /sub /run /tmp /dev; do
-        (echo x > $d/x) 2>/dev/null && echo $d; done; exit 0";
+        (echo x > $d/x) 2>/dev/null && echo $d; done; (: > /etc/hosts) 2>/dev/null && echo hosts; exit 0";
     both_print(&host, &["--rootfs", &root, "--read-only"], script, "tiny\nnsl\n/run\n/tmp\n/dev");
     assert_eq!(host.sh(&format!("cd {root}; find . -name x; ls -A run tmp | cat")), "run:\n\ntmp:\n");
     both_print(&host, &["--rootfs", &root], "echo x > /sub/x; cat /sub/x; rm /sub/x", "x");
@@ -262,7 +262,8 @@ fn a_root_that_can_be_no_lower_layer_is_shown_read_only() {
         mount -t overlay -o lowerdir=/,upperdir=1/u1,workdir=1/w1 o 2; mount -t overlay -o lowerdir=2,upperdir=1/u2,workdir=1/w2 o 2
         mount -t proc proc 2/proc; mount --rbind /sys 2/sys; mount --rbind /dev 2/dev; mount --rbind /run 2/run; mkdir -p 2/{DIR}"));
     host.accept();
-    let script = format!("{WRITE}; cat /etc/hostname; stat -c '%n %a' /run /tmp");
+    let script =
+        format!("{WRITE}; cat /etc/hostname; (: > /etc/hosts) 2>/dev/null && echo hosts; stat -c '%n %a' /run /tmp");
     let root = format!("{DIR}/2");
     let words = [&["chroot", &root, NSL][..], &sandbox(&[], &script)].concat();
     let output = host.command("unshare", ["-m", "--propagation", "private", "--"].iter().chain(&words)).run();

@@ -29,8 +29,7 @@ pub fn namespaces(plan: &Plan, errno: rustix::io::Errno) -> Error {
         Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP if plan.limits.is_some() => error
             .hint("nobody may be put into the sandbox's cgroup: see cgroup.type and cgroup.procs of those above it"),
         Errno::EAGAIN => error.hint("a limit of processes is reached: see ulimit -u and kernel.pid_max"),
-        Errno::ENOSYS => error
-            .hint("nsl needs clone3: Linux 5.11 or newer, and no container around it whose filter forbids the call"),
+        Errno::ENOSYS => error.hint("nsl needs Linux 5.11 or newer"),
         Errno::EINVAL => error.hint("the kernel was built without one of these namespaces"),
         _ => error,
     }

@@ -196,15 +196,15 @@ impl Plan {
                 child.extend(entries().into_iter().filter_map(host_entry));
             }
             Root::Host => child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::HostOverlay { shifted }]),
-            Root::Layer(path) => child.extend(layer(path)),
-            Root::Unpacked(source) => {
-                child.extend(layer(source.path()));
-                unpack = Some(source.clone());
-            }
             Root::Empty => {
                 let is_overlay = |mount: &Mount| matches!(mount.kind, Kind::Overlay(_));
                 child.extend(spec.mounts().iter().any(is_overlay).then_some(Step::Scratch));
                 child.extend([Step::EmptyRoot, Step::Names(NamesIn::Root)]);
+            }
+            Root::Layer(path) => child.extend(layer(path)),
+            Root::Unpacked(source) => {
+                child.extend(layer(source.path()));
+                unpack = Some(source.clone());
             }
             Root::Directory(path) => {
                 child.extend([Step::Scratch, Step::DirectoryRoot(path.clone()), Step::Names(NamesIn::Binds)]);

@@ -27,6 +27,7 @@ fn whiteouts_hide_what_is_in_the_layers_below_and_nothing_else() {
         .file("d/.wh.tree", "")
         .file("d/.wh.never-there", "")
         .file("opaque/new", "2")
+        .file("opaque/kept", "2")
         .file("opaque/.wh..wh..opq", "")
         .directory("opaque/own")
         .file("opaque/own/x", "2")
@@ -49,7 +50,8 @@ fn whiteouts_hide_what_is_in_the_layers_below_and_nothing_else() {
     let stdout = output.assert_code(0).assert_quiet().stdout();
     let mut lines: Vec<_> = stdout.lines().collect();
     lines.sort_unstable();
-    let expected = ["332", "again", "d", "d/gone", "d/stays", "kind", "opaque", "opaque/own", "opaque/third"];
+    let expected =
+        ["332", "again", "d", "d/gone", "d/stays", "kind", "opaque", "opaque/kept", "opaque/own", "opaque/third"];
     assert_eq!(lines, expected, "{output}");
     as_user(run(&host, &[], &layout.path, "cat /again /kind; ls /d")).run().assert_prints("32gone\nstays");
 }

@@ -2,8 +2,8 @@
 import ctypes, os, struct, sys
 
 # From 424 on the numbers are those of every architecture.
-NUMBERS = {"open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "clone3": 435,
-           "openat2": 437, "mount_setattr": 442}
+NUMBERS = {"open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "openat2": 437,
+           "mount_setattr": 442}
 LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000
 

@@ -96,8 +96,12 @@ impl Making {
                 .map_err(|errno| os("leave the cgroup that is to hold the sandbox's", errno))?;
         }
         end::enable(place, controllers).map_err(|errno| {
-            os(format!("enable the controllers {controllers} for {}", self.path), errno)
-                .hint("another process has entered or changed that cgroup at the same time")
+            let error = os(format!("enable the controllers {controllers} for {}", self.path), errno);
+            match error.errno() {
+                Some(Errno::EBUSY) => error.hint("a process has entered the cgroup above it: try again"),
+                Some(Errno::EINVAL) => error.hint("real-time processes must not be in cgroups with the controller cpu"),
+                _ => error,
+            }
         })?;
         // Nobody else may take its lock.
         rustix::fs::mkdirat(place, self.remains.name(), Mode::RWXU).map_err(|errno| os(step(), errno))?;

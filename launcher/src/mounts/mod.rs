@@ -35,7 +35,7 @@ pub enum Kind {
 /// Options of a tmpfs: tmpfs(5).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tmpfs {
-    /// As the kernel reads it, such as 64m or 10%; without it, half of the memory.
+    /// In bytes, or in percent of the memory as `10%`; without it, half of the memory.
     pub size: Option<String>,
     pub mode: u32,
     pub uid: Option<u32>,

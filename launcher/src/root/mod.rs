@@ -3,6 +3,7 @@
 //! Nothing here runs outside a mount namespace of its own. What lies in the new root is reached by `inside` alone.
 
 mod devices;
+mod host;
 mod inside;
 mod mount;
 mod mounts;
@@ -11,20 +12,17 @@ mod old;
 
 pub use names::Names;
 
-use crate::mounts::Tmpfs;
 use crate::plan::{NamesIn, Step};
 use crate::security::landlock;
-use inside::{ALL_USERS, DIRECTORY, make_directory};
+use inside::{ALL_USERS, DIRECTORY};
 use mount::{Mounts, NODEV, NOSUID_NODEV, READ_ONLY, Result};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use std::collections::VecDeque;
-use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use tracing::{debug, warn};
+use tracing::debug;
 
 /// A pty: the master is the launcher's, the slave the command's.
 pub struct Pty {
@@ -111,7 +109,7 @@ impl<'a> Assembly<'a> {
             Step::Names(NamesIn::Binds) => {
                 let scratch = self.scratch.as_ref().ok_or(Errno::NOENT)?;
                 self.write_names(scratch)?;
-                self.bind_names(scratch)?;
+                self.bind_names(scratch, self.is_read_only())?;
             }
             Step::Devices { bound, tty_group } => self.make_devices(*bound, *tty_group)?,
             Step::Sys { bound: true } => self.bind(Path::new("/sys"), Path::new("sys"), READ_ONLY)?,
@@ -144,70 +142,6 @@ impl<'a> Assembly<'a> {
         }
         self.scratch = Some(scratch);
         Ok(())
-    }
-
-    /// One overlay, whose upper layer already holds what is fresh: an empty /run and /tmp cost no mount of theirs.
-    fn overlay_host(&mut self) -> Result<()> {
-        for (name, mode) in [("upper/run", DIRECTORY), ("upper/tmp", ALL_USERS)] {
-            rustix::fs::mkdirat(CWD, name, mode)?;
-            rustix::fs::setxattr(name, "trusted.overlay.opaque", b"y", XattrFlags::empty())?;
-        }
-        let layers: [(&str, &[u8]); 3] = [("lowerdir", b"/"), ("upperdir", b"upper"), ("workdir", b"work")];
-        match self.mounts.create("overlay", &layers, NODEV) {
-            Err(Errno::INVAL) => self.bind_host(Path::new("/")),
-            mount => self.set_root(mount?),
-        }
-    }
-
-    /// The same in a user namespace, over a mount of the host's root that shows other owners.
-    fn overlay_shifted_host(&mut self) -> Result<()> {
-        let mut covered = Vec::new();
-        for (name, mode, tmpfs) in [("run", DIRECTORY, Tmpfs::RUN), ("tmp", ALL_USERS, Tmpfs::TMP)] {
-            let upper = Path::new("upper").join(name);
-            rustix::fs::mkdirat(CWD, &upper, mode)?;
-            match rustix::fs::setxattr(&upper, "user.overlay.opaque", b"y", XattrFlags::empty()) {
-                // Before Linux 6.6 a tmpfs has no attributes of users.
-                Err(Errno::OPNOTSUPP) => covered.push((name, tmpfs)),
-                result => result?,
-            }
-        }
-        rustix::fs::mkdirat(CWD, "lower", DIRECTORY)?;
-        let lower = self.shifted.pop_front().ok_or(Errno::NOENT)?;
-        self.mounts.attach(&lower, CWD, "lower")?;
-        match self.mounts.create("overlay", &LAYERS_OF_USER, NODEV) {
-            Err(Errno::INVAL) => return self.bind_host(Path::new("lower")),
-            mount => self.set_root(mount?)?,
-        }
-        for (name, tmpfs) in covered {
-            let mount = self.create_tmpfs(&tmpfs, MountAttrFlags::empty())?;
-            self.mounts.attach(&mount, self.mount_point(name)?, "")?;
-        }
-        Ok(())
-    }
-
-    /// Where the host's root is an overlay of overlays, and no more can be stacked. It is read-only from the start, so
-    /// that nothing is made in it.
-    fn bind_host(&mut self, host: &Path) -> Result<()> {
-        self.warn_of_layers();
-        let root = self.mounts.copy(CWD, host, false)?;
-        self.mounts.change(&root, NODEV | READ_ONLY, MountAttrFlags::empty())?;
-        self.set_root(root)?;
-        self.bind_names_of_layer()?;
-        for (name, tmpfs) in [("run", Tmpfs::RUN), ("tmp", Tmpfs::TMP)] {
-            let mount = self.create_tmpfs(&tmpfs, MountAttrFlags::empty())?;
-            self.mounts.attach(&mount, self.mount_point(name)?, "")?;
-        }
-        Ok(())
-    }
-
-    /// Said once, however many directories it is true of.
-    fn warn_of_layers(&mut self) {
-        if !std::mem::replace(&mut self.has_warned, true) {
-            warn!(
-                "the host's root can be no lower layer here: it is read-only inside (hint: -v DIR:DIR makes a \
-                 directory writable, --rootfs and --empty give another root)"
-            );
-        }
     }
 
     /// An overlay of a directory that is somebody's. What nsl mounts on is in the upper layer, where no link of the
@@ -277,42 +211,6 @@ impl<'a> Assembly<'a> {
         Ok(())
     }
 
-    fn overlay_directory(&mut self, name: &OsStr) -> Result<()> {
-        let paths = ["upper", "work"].map(|layer| Path::new(layer).join(name));
-        let lower = Path::new("/").join(name);
-        let mode = Mode::from_raw_mode(rustix::fs::stat(&lower)?.st_mode & 0o7777);
-        // /etc is there already, with the names.
-        make_directory(CWD, &paths[0], mode)?;
-        make_directory(CWD, &paths[1], DIRECTORY)?;
-        make_directory(self.root()?, Path::new(name), mode)?;
-        let [upper, work] = paths;
-        let values = [escaped(&lower), escaped(&upper), escaped(&work)];
-        let options: [(&str, &[u8]); 4] =
-            [("lowerdir", &values[0]), ("upperdir", &values[1]), ("workdir", &values[2]), ("userxattr", b"")];
-        match self.mounts.create("overlay", &options, NODEV) {
-            Ok(mount) => {
-                self.mounts.attach(&mount, self.root()?, name)?;
-                if self.is_read_only() {
-                    self.parts.push(mount);
-                }
-                Ok(())
-            }
-            // What can't be overlaid can be looked at.
-            Err(errno) => {
-                debug!("no overlay of /{}: {errno}; bound read-only", name.display());
-                if errno == Errno::INVAL {
-                    self.warn_of_layers();
-                }
-                self.bind_read_only(name)
-            }
-        }
-    }
-
-    fn bind_read_only(&self, name: &OsStr) -> Result<()> {
-        self.bind(&Path::new("/").join(name), Path::new(name), NODEV | READ_ONLY)?;
-        if name == "etc" { self.bind_names_of_layer() } else { Ok(()) }
-    }
-
     fn is_read_only(&self) -> bool {
         self.steps.contains(&Step::ReadOnlyRoot)
     }
@@ -323,17 +221,6 @@ impl<'a> Assembly<'a> {
         let mut mounts = self.parts.iter().chain([root]);
         mounts.try_for_each(|mount| self.mounts.change(mount, READ_ONLY, MountAttrFlags::empty()))
     }
-}
-
-/// A path as a value of overlay's options, where some characters have a meaning.
-fn escaped(path: &Path) -> Vec<u8> {
-    path.as_os_str().as_bytes().iter().fold(Vec::new(), |mut out, byte| {
-        if matches!(byte, b'\\' | b':' | b',') {
-            out.push(b'\\');
-        }
-        out.push(*byte);
-        out
-    })
 }
 
 /// `user_namespaces(7)`: without privileges outside, one may map oneself, after giving up setgroups(2).

@@ -2,7 +2,7 @@
 
 use super::Assembly;
 use super::inside::{DIRECTORY, FILE};
-use super::mount::Result;
+use super::mount::{READ_ONLY, Result};
 use crate::plan::Step;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -66,16 +66,19 @@ impl Assembly<'_> {
         Ok(())
     }
 
-    /// Where the layer with the names can be none: binds them from there.
+    /// Where the layer with the names can be none: binds them from there, read-only as all around them.
     pub(super) fn bind_names_of_layer(&self) -> Result<()> {
-        self.bind_names(&open_layer()?)
+        self.bind_names(&open_layer()?, true)
     }
 
     /// Binds the files of `directory` over those of a root that is somebody's own. Where one can't be, it stays as it
     /// is.
-    pub(super) fn bind_names(&self, directory: &OwnedFd) -> Result<()> {
+    pub(super) fn bind_names(&self, directory: &OwnedFd, read_only: bool) -> Result<()> {
         for (name, _) in self.names.files() {
             let source = self.mounts.copy(directory.as_fd(), Path::new(name), false)?;
+            if read_only {
+                self.mounts.restrict_tree(&source, READ_ONLY)?;
+            }
             let target = self.file(&Path::new("etc").join(name));
             if let Err(errno) = target.and_then(|target| self.mounts.attach(&source, &target, "")) {
                 debug!("/etc/{name} stays as it is: {errno}");

@@ -9,8 +9,10 @@ use super::{Source, place, unpacked_in};
 use crate::mutation;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use rustix::mount::MountAttrFlags;
 use std::fs;
 use std::io::Write as _;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use writer::{Archive, gzip, zstd};
@@ -27,7 +29,8 @@ fn in_a_jail(work: impl FnOnce(&Path) + Send) {
             unshare(CloneFlags::CLONE_NEWNS).expect("make a mount namespace");
             mount(NONE, "/", NONE, MsFlags::MS_PRIVATE | MsFlags::MS_REC, NONE).expect("make the mounts private");
             let root = rustix::fs::open("/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).expect("open /");
-            crate::sys::make_read_only(std::os::fd::AsFd::as_fd(&root)).expect("make all read-only");
+            let (set, clear) = (MountAttrFlags::MOUNT_ATTR_RDONLY, MountAttrFlags::empty());
+            crate::sys::set_attributes(root.as_fd(), set, clear, true).expect("make all read-only");
             mount(Some("tmpfs"), &place, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).expect("mount a tmpfs");
             assert!(fs::write(std::env::temp_dir().join("nsl-escaped"), "").is_err(), "this is no jail");
         }
@@ -137,6 +140,29 @@ fn an_archive_that_is_cut_short_is_refused_wherever_it_is_cut() {
             }
         }
         let _ = writeln!(std::io::stderr(), "cut archives: {count}");
+    });
+}
+
+#[test]
+fn streams_may_have_parts_and_each_is_checked() {
+    in_a_jail(|jail| {
+        let bytes = of_all_kinds().end();
+        let (first, rest) = bytes.split_at(bytes.len() / 3);
+        let skippable = [&[0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
+        let streams = [
+            [gzip(first), gzip(b""), gzip(rest)].concat(),
+            [zstd(first), skippable.clone(), zstd(rest)].concat(),
+            [skippable.clone(), zstd(&bytes), skippable].concat(),
+        ];
+        for stream in streams {
+            tried(jail, &stream).expect("it is unpacked");
+        }
+        // The last four bytes of a frame are its checksum.
+        let mut damaged = zstd(first);
+        *damaged.last_mut().expect("it is not empty") ^= 0x80;
+        damaged.extend(zstd(rest));
+        let refusal = tried(jail, &damaged).expect_err("it is refused");
+        assert!(refusal.ends_with("the checksum of a zstd frame is wrong"), "{refusal}");
     });
 }
 

@@ -9,7 +9,7 @@ put /bin/nsl <"$nsl"
 put /bin/nsl-init <"$init"
 put /etc/passwd 644 <<<$'root:x:0:0:root:/:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh'
 put /etc/group 644 <<<$'root:x:0:\ntty:x:5:\nuser:x:1000:'
-limit=400 memory=512
+limit=800 memory=512
 start ""
 ends poweroff 0
 limit=90 memory=192
