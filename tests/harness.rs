@@ -41,6 +41,44 @@ macro_rules! host {
     };
 }
 
+/// The same, and the host's root directory is the test's own: a view of the machine's that can be written to as one
+/// likes.
+#[macro_export]
+macro_rules! own_host {
+    ($($tool:expr),*) => {
+        match $crate::harness::Host::with_root(&[$($tool),*], $crate::harness::VIEW) {
+            Some(host) => host,
+            None => return,
+        }
+    };
+}
+
+/// The root of `own_host!`: an overlay of the machine's.
+pub const VIEW: &str = r"
+mount -t tmpfs -o mode=755 tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
+cd /mnt/root";
+
+/// A root with a file system of its own that holds next to nothing, and one static program; /usr is another.
+pub const TINY: &str = r#"
+mount -t tmpfs -o mode=755 tmpfs /mnt
+cd /mnt
+mkdir dev etc home mnt opt proc root run srv sys tmp usr var
+for name in bin lib lib64 sbin; do cp -d /$name $name; done
+cp "$(command -v busybox)" opt/busybox
+mount --rbind /usr usr
+mount -o remount,bind,ro usr
+mkdir home/user
+chown 1000:1000 home/user"#;
+
+/// Behind one of these.
+const PIVOT: &str = r"
+for name in dev proc run sys tmp; do mount --rbind /$name $name; done
+pivot_root . .
+umount -l .
+cd /";
+
 /// A host: namespaces held by one process, which ends with the test.
 pub struct Host {
     holder: Child,
@@ -73,9 +111,9 @@ echo nameserver 192.0.2.53 | tee /run/systemd/resolve/resolv.conf > /run/systemd
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mkdir -m 1777 /tmp/test
-if [ ! -d "$built" ]; then mkdir -p "$built"; mount --bind /run/built "$built"; fi
-echo ready
-exec cat"#;
+if [ ! -d "$built" ]; then mkdir -p "$built"; mount --bind /run/built "$built"; fi"#;
+
+const READY: &str = "\necho ready\nexec cat";
 
 const NETWORK: &str = "ip -br link; ip -br addr; ip route show table all; ip -6 route show table all; ip neigh show \
     nud permanent; ip rule";
@@ -83,6 +121,16 @@ const NETWORK: &str = "ip -br link; ip -br addr; ip route show table all; ip -6 
 impl Host {
     /// Makes one; use the macro `host!`. None, with the reason on stderr, if that can't be here.
     pub fn new(tools: &[&str]) -> Option<Self> {
+        Self::with_script(tools, READY)
+    }
+
+    /// The same, with a root of its own; `root` is a script that goes into the directory which is to be it.
+    pub fn with_root(tools: &[&str], root: &str) -> Option<Self> {
+        needs(&["pivot_root"])?;
+        Self::with_script(tools, &format!("{root}{PIVOT}{READY}"))
+    }
+
+    fn with_script(tools: &[&str], script: &str) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if !nix::unistd::geteuid().is_root() {
             return skip("it needs root, to make a host of its own");
@@ -91,7 +139,11 @@ impl Host {
         needs(tools)?;
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let mark = 1_000_000_000_000 + u64::from(std::process::id()) * 10_000 + u64::from(number);
-        let holder = hold(&["--mount", "--net", "--propagation", "private"], SETUP, &[env!("CARGO_BIN_EXE_nsl")]);
+        let holder = hold(
+            &["--mount", "--net", "--propagation", "private"],
+            &[SETUP, script].concat(),
+            &[env!("CARGO_BIN_EXE_nsl")],
+        );
         let mut host = Self { holder, mark, before: State::default(), outside: Vec::new() };
         host.accept();
         Some(host)

@@ -1,6 +1,8 @@
 //! End-to-end tests: the real `nsl` with its real init, inside hosts that the harness makes, seen from both sides.
 
+mod apply;
 mod archives;
+mod changes;
 mod documents;
 mod embed;
 mod embedding;

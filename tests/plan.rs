@@ -56,6 +56,14 @@ fn plan_of_a_read_only_root_with_mounts_of_every_kind() {
 }
 
 #[test]
+fn plan_of_changes_that_are_kept() {
+    let host = crate::host!();
+    let kept = format!("{DIR}/kept");
+    plans(&host, &["--network", "none", "--changes", &kept], include_str!("golden/changes.txt"));
+    host.sh(&format!("test ! -e {kept}"));
+}
+
+#[test]
 fn plan_of_the_hosts_network() {
     let host = crate::host!();
     plans(&host, &["--network", "host"], include_str!("golden/host.txt"));

@@ -146,6 +146,9 @@ fn what_stands_in_the_way_of_ranges_is_told() {
     for bad in ["", "none", "auto:0", "auto:x", "keep-id:", "host:5"] {
         run(&host, bad).assert_refused(125, &["use --userns"]);
     }
+    let words = ["run", "--network", "none", "--userns", "auto", "--changes", "/tmp/test/kept", "--", "true"];
+    host.nsl(words).as_user().run().assert_refused(125, &["--changes with --userns", "owners"]);
+    host.nsl(words).run().assert_refused(125, &["--changes with --userns", "owners"]);
     run(&host, "host").assert_refused(125, &["--userns host", "Operation not permitted", "without root"]);
     let output = host.nsl(sandbox(&["--userns", "keep-id:5"], "true")).run();
     output.assert_refused(125, &["--userns keep-id:5", "nobody beside root", "--userns auto"]);

@@ -16,6 +16,10 @@ pub struct Cli {
 pub enum Command {
     /// Run a command in a world of its own
     Run(Box<Run>),
+    /// Show what nsl run --changes kept
+    Diff(Diff),
+    /// Bring what nsl run --changes kept onto this host
+    Apply(Apply),
     /// Write nsl-init to a file, as the init of an image or a machine
     Init(Init),
 }
@@ -25,7 +29,7 @@ pub enum Command {
 #[expect(clippy::struct_field_names, reason = "the option is called so")]
 #[command(after_help = "\
 Without --rootfs or --empty the command sees the host's own files and may change them as it likes: what it
-writes stays in memory and is gone at the end.
+writes stays in memory and is gone at the end, or is kept with --changes.
 
 Exit status: the command's own; 128+N if signal N ended it; 127 if it was not found, 126 if it could not be
 executed, 125 if nsl itself failed, 124 if --timeout ended it.")]
@@ -45,6 +49,10 @@ pub struct Run {
     /// Let nobody write to the root; /run and /tmp are in memory, volumes as they are
     #[arg(long, help_heading = "Root")]
     pub read_only: bool,
+
+    /// Keep what the command changes in DIR, for nsl diff and nsl apply
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["rootfs", "empty", "read_only"], help_heading = "Root")]
+    pub changes: Option<PathBuf>,
 
     /// Make SRC of the host visible at DST [repeatable]
     #[arg(short, long = "volume", value_name = "SRC:DST[:ro]", help_heading = "Root")]
@@ -187,6 +195,57 @@ pub struct Run {
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Each line is a change against the host as it is now: added, changed, removed, or metadata where only the mode, the
+owner, the time or extended attributes differ. A directory's name ends with a slash; what comes or goes with setuid,
+setgid or file capabilities says so.
+
+Exit status: 0; with --exit-code 1 if there are changes; 125 if nsl itself failed.")]
+pub struct Diff {
+    /// Write one JSON object (docs/changes.md has its schema)
+    #[arg(long, conflicts_with = "content")]
+    pub json: bool,
+
+    /// Write what changed in the files too, as a patch
+    #[arg(long)]
+    pub content: bool,
+
+    /// Exit with 1 if there are changes
+    #[arg(long)]
+    pub exit_code: bool,
+
+    /// The directory of nsl run --changes
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+
+    /// Only these, with all that is below them; relative paths begin at /
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+The changes are shown before anything is asked or done. If one of them cannot be applied, because the file was changed
+on this host since the command ran or is not yours to change, nothing is: name the PATHs that you want. A file is
+replaced at once, so nobody ever sees half of it.
+
+Exit status: 0 if all is applied or there was nothing to do; 1 if the answer was no, or something stands against it;
+125 if nsl itself failed, also half-way: it says how far it came, and can be run again.")]
+pub struct Apply {
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+
+    /// The directory of nsl run --changes
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+
+    /// Only these, with all that is below them; relative paths begin at /
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
 }
 
 #[derive(Args)]

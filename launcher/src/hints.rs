@@ -216,8 +216,37 @@ pub fn unpack(path: &Path, fault: Fault) -> Error {
     }
 }
 
+/// Why a directory cannot keep what is written.
+pub fn layer(step: String, errno: rustix::io::Errno) -> Error {
+    let errno = Errno::from_raw(errno.raw_os_error());
+    let error = Error::os(step, errno);
+    match errno {
+        Errno::EINVAL => {
+            error.hint("it lies on an overlay, as in containers: take a directory on ext4, xfs, btrfs or a tmpfs")
+        }
+        Errno::EOPNOTSUPP | Errno::EPERM => {
+            error.hint("its file system has no extended attributes for overlay: take a directory on ext4, xfs or btrfs")
+        }
+        _ => error,
+    }
+}
+
+/// Why not all changes were applied; `progress` is how many were, and of how many.
+pub fn half_applied(path: &str, errno: Errno, progress: (usize, usize), is_interrupted: bool) -> Error {
+    let (done, all) = progress;
+    let step = format!("apply {path}");
+    let error = match errno {
+        Errno::EINTR if is_interrupted => Error::new(step, "a signal came"),
+        Errno::ESTALE => Error::new(step, "it was changed just now"),
+        Errno::ELOOP => Error::new(step, "a link leads there now"),
+        _ => Error::os(step, errno),
+    };
+    error.hint(format!("{done} of {all} changes are applied; nsl apply goes on with the rest"))
+}
+
 /// A step of the child that failed.
-pub fn child_step(step: &Step, errno: i32) -> Error {
+pub fn child_step(plan: &Plan, step: &Step, errno: i32) -> Error {
+    let has_changes = plan.child.iter().any(|step| matches!(step, Step::Changes(_)));
     let errno = Errno::from_raw(errno);
     let error = Error::os(step.to_string(), errno);
     match (step, errno) {
@@ -231,6 +260,14 @@ pub fn child_step(step: &Step, errno: i32) -> Error {
         }
         (Step::Overlay(_), Errno::EINVAL) => error
             .hint("this directory can be no lower layer: it lies on an overlay of overlays, or has mounts below it"),
+        (Step::HostOverlay { .. }, Errno::EINVAL) if has_changes => error.hint(
+            "this root can be no lower layer, or DIR of --changes no upper one: put it on ext4, xfs, btrfs or a tmpfs, \
+             not on an overlay, as in containers",
+        ),
+        (Step::Changes(_), Errno::ESTALE) => error.hint("somebody put another directory in its place just now"),
+        (Step::Mount(_), Errno::ENOENT) if has_changes => {
+            error.hint("with --changes its target must be there: what nsl made would be kept as the command's")
+        }
         (Step::Scratch, Errno::ENOENT) => error.hint("the host has no directory /proc: mkdir /proc"),
         // It lets the namespace be made, and denies what is done in it.
         (

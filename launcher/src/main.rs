@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), no_main)]
 
 mod cgroup;
+mod changes;
 mod cli;
 mod deadline;
 mod error;
@@ -33,7 +34,7 @@ mod userns;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use cli::{Cli, Command};
+use cli::{Cli, Command, LogLevel};
 use error::Error;
 use rustix::fs::{Mode, OFlags};
 use std::io::Write;
@@ -53,6 +54,14 @@ fn nsl() -> u8 {
         Command::Run(arguments) => {
             log::start(arguments.log_level);
             run::run(&arguments)
+        }
+        Command::Diff(arguments) => {
+            log::start(LogLevel::Warn);
+            changes::diff(&arguments)
+        }
+        Command::Apply(arguments) => {
+            log::start(LogLevel::Warn);
+            changes::apply(&arguments)
         }
         Command::Init(arguments) => export::export(&arguments, stdout_is_open).map(|()| 0),
     };
@@ -103,9 +112,14 @@ fn misread(error: &clap::Error) -> u8 {
         });
     let hint = match (suggestion, error.kind()) {
         (Some(suggestion), _) => format!("did you mean {suggestion}?"),
-        (None, ErrorKind::MissingRequiredArgument) => "nsl run -- bash".to_owned(),
-        (None, _) if std::env::args_os().nth(1).is_some_and(|word| word == "init") => "see nsl init --help".to_owned(),
-        (None, _) => "see nsl run --help".to_owned(),
+        (None, kind) => {
+            let word = std::env::args_os().nth(1).and_then(|word| word.into_string().ok());
+            match word.filter(|word| matches!(&**word, "apply" | "diff" | "init")) {
+                Some(subcommand) => format!("see nsl {subcommand} --help"),
+                None if kind == ErrorKind::MissingRequiredArgument => "nsl run -- bash".to_owned(),
+                None => "see nsl run --help".to_owned(),
+            }
+        }
     };
     fail(&Error::new("read the command line", cause).hint(hint))
 }

@@ -29,11 +29,15 @@ pub enum Step {
     PrivateMounts,
     /// A tmpfs, over the host's /proc, for what the command writes.
     Scratch,
-    /// The host's root with the scratch tmpfs over it.
+    /// A directory of the host's, instead of the scratch tmpfs, for what the command writes.
+    Changes(PathBuf),
+    /// The host's root with the layer that takes what is written over it.
     HostOverlay {
         /// With the owners that the launcher has shifted.
         shifted: bool,
     },
+    /// A tmpfs over a directory of the host's root, where that may not be changed to get an empty one.
+    Fresh(&'static str),
     /// An empty tmpfs as the root.
     EmptyRoot,
     /// A directory of the host as the root.
@@ -93,6 +97,8 @@ impl fmt::Display for Step {
             }
             Self::PrivateMounts => f.write_str("make the mounts private"),
             Self::Scratch => f.write_str("mount a tmpfs for what the command writes"),
+            Self::Changes(path) => write!(f, "keep what the command changes in {}", path.display()),
+            Self::Fresh(name) => write!(f, "mount a tmpfs on /{name}"),
             Self::HostOverlay { shifted: false } => f.write_str("mount an overlay of the host's / on /"),
             Self::HostOverlay { shifted: true } => {
                 f.write_str("mount an overlay of the host's / on /, with shifted owners")
@@ -171,7 +177,7 @@ pub struct Plan {
 /// The group "tty" of every distribution, which owns terminals.
 pub const TTY_GROUP: u32 = 5;
 /// Directories of the host's root that nsl makes anew.
-const FRESH: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
+pub const FRESH: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 
 impl Plan {
     /// `entries` are those of the host's root directory; they are asked for only where they matter.
@@ -191,6 +197,17 @@ impl Plan {
         child.push(Step::PrivateMounts);
         let mut unpack = None;
         match spec.root() {
+            Root::Host if spec.changes().is_some() => {
+                child.push(Step::Scratch);
+                child.extend(spec.changes().map(|directory| Step::Changes(directory.to_owned())));
+                if user_namespace {
+                    child.push(Step::EmptyRoot);
+                    child.extend(entries().into_iter().filter_map(host_entry));
+                } else {
+                    child.extend([Step::HostOverlay { shifted: false }, Step::Fresh("run"), Step::Fresh("tmp")]);
+                }
+                child.push(Step::Names(NamesIn::Binds));
+            }
             Root::Host if user_namespace && !shifted => {
                 child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::EmptyRoot]);
                 child.extend(entries().into_iter().filter_map(host_entry));

@@ -2,6 +2,7 @@
 //! the init.
 
 use crate::cgroup::Group;
+use crate::changes::Kept;
 use crate::cli;
 use crate::deadline::{Deadline, Due};
 use crate::error::{Error, Result};
@@ -43,6 +44,7 @@ pub fn run(run: &cli::Run) -> Result<u8> {
     if let Network::Veth(veth) = &plan.network {
         net::check(veth)?;
     }
+    let kept = spec.changes().map(|directory| Kept::new(directory, plan.identities.is_new())).transpose()?;
     let names = names(&plan)?;
     if let Some(source) = &plan.unpack {
         plan.found(store::unpacked(source)?);
@@ -58,7 +60,12 @@ pub fn run(run: &cli::Run) -> Result<u8> {
 
     let group = plan.limits.map(Group::new).transpose()?;
     let cgroup = group.as_ref().map(Group::descriptor);
-    let init = spawn::spawn(&plan, Luggage { init, boot, names: &names, streams, cgroup })?;
+    let kept_directory = kept.as_ref().map(AsFd::as_fd);
+    let luggage = Luggage { init, boot, names: &names, kept: kept_directory, streams, cgroup };
+    let init = spawn::spawn(&plan, luggage)?;
+    if let Some(kept) = &kept {
+        kept.started(init.pid)?;
+    }
     let signals = blocked.catch()?;
     let deadline = spec.timeout_ms().map(|time| Deadline::new(time, spec.grace_ms()));
     let mut sandbox = Sandbox {
@@ -77,7 +84,12 @@ pub fn run(run: &cli::Run) -> Result<u8> {
     // Whatever comes of it: dropping the sandbox restores the terminal and kills an init that has not ended, and with
     // that goes all the rest.
     let result = sandbox.run();
-    sandbox.blame_memory(result)
+    let result = sandbox.blame_memory(result);
+    if let Some(kept) = kept {
+        drop(sandbox);
+        kept.settle();
+    }
+    result
 }
 
 fn show(plan: &Plan) -> Result<u8> {
@@ -357,7 +369,7 @@ impl Sandbox {
         debug!(?report, "heard from inside");
         match report {
             Report::ChildFailed { step, errno } => match self.plan.child.get(usize::from(step)) {
-                Some(step) => return Err(hints::child_step(step, errno)),
+                Some(step) => return Err(hints::child_step(&self.plan, step, errno)),
                 None => return Err(Error::os("assemble the sandbox", Errno::from_raw(errno))),
             },
             Report::InitFailed { step, errno } => return Err(hints::init_step(&self.spec, step, errno)),

@@ -17,6 +17,8 @@ pub struct Luggage<'a> {
     pub init: OwnedFd,
     pub boot: OwnedFd,
     pub names: &'a Names,
+    /// The directory that keeps what the command changes.
+    pub kept: Option<BorrowedFd<'a>>,
     /// What the standard streams become where they are not the launcher's own, or the pty's.
     pub streams: [Stream; 3],
     /// The directory of the cgroup that the init is born in, if not nsl's own.
@@ -71,7 +73,7 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     // Modes are given exactly; the command gets the caller's mask back.
     let umask = rustix::process::umask(rustix::fs::Mode::empty());
-    let mut assembly = Assembly::new(&plan.child, luggage.names, plan.identities.is_new());
+    let mut assembly = Assembly::new(&plan.child, luggage.names, plan.identities.is_new(), luggage.kept);
     let mut slave = None;
     for (index, step) in plan.child.iter().enumerate() {
         let span = tracing::debug_span!("step", %step).entered();

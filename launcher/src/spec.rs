@@ -94,6 +94,8 @@ pub struct Spec {
     proc: Proc,
     network: Network,
     shared: Shared,
+    /// Where what the command changes is kept.
+    changes: Option<PathBuf>,
     read_only: bool,
     mounts: Vec<Mount>,
     hostname: String,
@@ -124,7 +126,12 @@ impl Spec {
             return Err(Error::new("use --proc host", "root would reach the host's files through it")
                 .hint("only in a user namespace, as of --userns auto, it is safe"));
         }
+        if run.changes.is_some() && identities.is_new() && identities.are_many() {
+            return Err(Error::new("use --changes with --userns", "the owners that exist inside alone would be kept")
+                .hint("leave one of the two out"));
+        }
         let root = root(run)?;
+        let changes = run.changes.as_deref().map(changes).transpose()?;
         let network = network(run, caller)?;
         let mounts = mounts::mounts(run)?;
         let view = View { mounts: &mounts, by_directory: identities.is_new() && !identities.are_shifted() };
@@ -147,6 +154,7 @@ impl Spec {
             proc: run.proc,
             network,
             shared,
+            changes,
             read_only: run.read_only,
             mounts,
             hostname,
@@ -188,6 +196,11 @@ impl Spec {
 
     pub fn network(&self) -> Network {
         self.network
+    }
+
+    /// The directory that keeps what the command changes, absolute and without links; it may not be there yet.
+    pub fn changes(&self) -> Option<&Path> {
+        self.changes.as_deref()
     }
 
     /// The root is read-only, once all is mounted in it.
@@ -289,6 +302,23 @@ fn root(run: &Run) -> Result<Root> {
         return Err(Error::os(step(), errno));
     }
     Ok(if run.ephemeral { Root::Layer(path) } else { Root::Directory(path) })
+}
+
+/// The path of a directory that may be about to be made, in a directory that is there.
+fn changes(directory: &Path) -> Result<PathBuf> {
+    let step = || format!("keep changes in {}", directory.display());
+    match std::fs::canonicalize(directory) {
+        Ok(path) => return Ok(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io(step(), &error)),
+    }
+    let Some(name) = directory.file_name() else {
+        return Err(Error::os(step(), Errno::ENOENT));
+    };
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = std::fs::canonicalize(parent)
+        .map_err(|error| Error::io(step(), &error).hint("the directory that it is made in must be there"))?;
+    Ok(parent.join(name))
 }
 
 fn network(run: &Run, caller: Caller) -> Result<Network> {

@@ -13,14 +13,23 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use tracing::{debug, warn};
 
+/// Has overlay keep the files of the upper layer whole, with no reference to the layer below.
+const PLAIN_LAYER: [(&str, &[u8]); 3] = [("index", b"off"), ("metacopy", b"off"), ("xino", b"off")];
+/// And directories. In a user namespace it is the rule, and may not be asked for.
+const PLAIN_DIRECTORIES: (&str, &[u8]) = ("redirect_dir", b"off");
+
 impl Assembly<'_> {
     /// One overlay, whose upper layer already holds what is fresh: an empty /run and /tmp cost no mount of theirs.
     pub(super) fn overlay_host(&mut self) -> Result<()> {
+        let layers: [(&str, &[u8]); 3] = [("lowerdir", b"/"), ("upperdir", b"upper"), ("workdir", b"work")];
+        if self.kept.is_some() {
+            let options = [&layers[..], &PLAIN_LAYER, &[PLAIN_DIRECTORIES]].concat();
+            return self.set_root(self.mounts.create("overlay", &options, NODEV)?);
+        }
         for (name, mode) in [("upper/run", DIRECTORY), ("upper/tmp", ALL_USERS)] {
             rustix::fs::mkdirat(CWD, name, mode)?;
             rustix::fs::setxattr(name, "trusted.overlay.opaque", b"y", XattrFlags::empty())?;
         }
-        let layers: [(&str, &[u8]); 3] = [("lowerdir", b"/"), ("upperdir", b"upper"), ("workdir", b"work")];
         match self.mounts.create("overlay", &layers, NODEV) {
             Err(Errno::INVAL) => self.bind_host(Path::new("/")),
             mount => self.set_root(mount?),
@@ -88,8 +97,11 @@ impl Assembly<'_> {
         make_directory(self.root()?, Path::new(name), mode)?;
         let [upper, work] = paths;
         let values = [escaped(&lower), escaped(&upper), escaped(&work)];
-        let options: [(&str, &[u8]); 4] =
-            [("lowerdir", &values[0]), ("upperdir", &values[1]), ("workdir", &values[2]), ("userxattr", b"")];
+        let mut options: Vec<(&str, &[u8])> =
+            vec![("lowerdir", &values[0]), ("upperdir", &values[1]), ("workdir", &values[2]), ("userxattr", b"")];
+        if self.kept.is_some() {
+            options.extend(PLAIN_LAYER);
+        }
         match self.mounts.create("overlay", &options, NODEV) {
             Ok(mount) => {
                 self.mounts.attach(&mount, self.root()?, name)?;
@@ -111,7 +123,7 @@ impl Assembly<'_> {
 
     pub(super) fn bind_read_only(&self, name: &OsStr) -> Result<()> {
         self.bind(&Path::new("/").join(name), Path::new(name), NODEV | READ_ONLY)?;
-        if name == "etc" { self.bind_names_of_layer() } else { Ok(()) }
+        if name == "etc" && self.kept.is_none() { self.bind_names_of_layer() } else { Ok(()) }
     }
 }
 

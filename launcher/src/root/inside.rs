@@ -42,8 +42,19 @@ impl Assembly<'_> {
             result => return result,
         }
         let (parent, name) = split(path)?;
-        make_directory(self.directory(parent)?, Path::new(name), DIRECTORY)?;
+        let parent = self.directory(parent)?;
+        self.may_write_in(&parent)?;
+        make_directory(parent, Path::new(name), DIRECTORY)?;
         self.open(path, flags, Mode::empty())
+    }
+
+    /// Where changes are kept, what nsl made in a layer would look like the command's.
+    fn may_write_in(&self, directory: &OwnedFd) -> Result<()> {
+        const OVERLAY: u64 = 0x794c_7630;
+        if self.kept.is_some() && rustix::fs::fstatfs(directory)?.f_type as u64 == OVERLAY {
+            return Err(Errno::NOENT);
+        }
+        Ok(())
     }
 
     /// The file `path` of the new root, made empty if it is not there.
@@ -53,7 +64,7 @@ impl Assembly<'_> {
             Ok(found) if is_directory(&found)? => return Err(Errno::ISDIR),
             result => return result,
         }
-        self.directory(split(path)?.0)?;
+        self.may_write_in(&self.directory(split(path)?.0)?)?;
         // A fifo that has just been put there keeps nobody waiting.
         self.open(path, OFlags::CREATE | OFlags::RDONLY | OFlags::NONBLOCK, FILE)
     }

@@ -12,6 +12,7 @@ mod old;
 
 pub use names::Names;
 
+use crate::mounts::Tmpfs;
 use crate::plan::{NamesIn, Step};
 use crate::security::landlock;
 use inside::{ALL_USERS, DIRECTORY};
@@ -20,7 +21,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use tracing::debug;
 
@@ -39,6 +40,9 @@ pub struct Assembly<'a> {
     steps: &'a [Step],
     names: &'a Names,
     user_namespace: bool,
+    /// The directory of the host's that keeps what is written, held by the launcher. Then nothing of nsl's own may be
+    /// written over the host's files.
+    kept: Option<BorrowedFd<'a>>,
     mounts: Mounts,
     /// Trees from the launcher, with shifted owners, for the root and the mounts in the order of their steps.
     shifted: VecDeque<OwnedFd>,
@@ -60,11 +64,12 @@ pub struct Assembly<'a> {
 }
 
 impl<'a> Assembly<'a> {
-    pub fn new(steps: &'a [Step], names: &'a Names, user_namespace: bool) -> Self {
+    pub fn new(steps: &'a [Step], names: &'a Names, user_namespace: bool, kept: Option<BorrowedFd<'a>>) -> Self {
         Self {
             steps,
             names,
             user_namespace,
+            kept,
             mounts: Mounts::default(),
             shifted: VecDeque::new(),
             proc: None,
@@ -96,8 +101,10 @@ impl<'a> Assembly<'a> {
                 }
             }
             Step::Scratch => self.make_scratch()?,
+            Step::Changes(path) => self.enter_changes(path)?,
             Step::HostOverlay { shifted: false } => self.overlay_host()?,
             Step::HostOverlay { shifted: true } => self.overlay_shifted_host()?,
+            Step::Fresh(name) => self.mount_fresh(name)?,
             Step::EmptyRoot => self.make_empty_root()?,
             Step::DirectoryRoot(path) => self.bind_root(path)?,
             Step::Overlay(path) => self.overlay_root(path)?,
@@ -108,6 +115,8 @@ impl<'a> Assembly<'a> {
             Step::Names(NamesIn::Root) => self.write_names(&self.directory("etc")?)?,
             Step::Names(NamesIn::Binds) => {
                 let scratch = self.scratch.as_ref().ok_or(Errno::NOENT)?;
+                // Where changes are kept it was their directory.
+                rustix::process::fchdir(scratch)?;
                 self.write_names(scratch)?;
                 self.bind_names(scratch, self.is_read_only())?;
             }
@@ -142,6 +151,27 @@ impl<'a> Assembly<'a> {
         }
         self.scratch = Some(scratch);
         Ok(())
+    }
+
+    /// Opened anew, since the mount that the launcher's descriptor belongs to is in another namespace.
+    fn enter_changes(&self, path: &Path) -> Result<()> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(path, flags, Mode::empty())?;
+        let (found, held) = (rustix::fs::fstat(&directory)?, rustix::fs::fstat(self.kept.ok_or(Errno::NOENT)?)?);
+        if (found.st_dev, found.st_ino) != (held.st_dev, held.st_ino) {
+            return Err(Errno::STALE);
+        }
+        rustix::process::fchdir(&directory)
+    }
+
+    /// What is not on the host, or is a link there, stays so.
+    fn mount_fresh(&self, name: &str) -> Result<()> {
+        let target = match self.mount_point(name) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            result => result?,
+        };
+        let tmpfs = if name == "tmp" { Tmpfs::TMP } else { Tmpfs::RUN };
+        self.mounts.attach(&self.create_tmpfs(&tmpfs, MountAttrFlags::empty())?, target, "")
     }
 
     /// An overlay of a directory that is somebody's. What nsl mounts on is in the upper layer, where no link of the

@@ -6,8 +6,10 @@ use super::mount::{READ_ONLY, Result};
 use crate::plan::Step;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 use tracing::debug;
 
 /// Contents for files in /etc.
@@ -79,12 +81,35 @@ impl Assembly<'_> {
             if read_only {
                 self.mounts.restrict_tree(&source, READ_ONLY)?;
             }
-            let target = self.file(&Path::new("etc").join(name));
+            let target = self.file(&self.target_of_name(name));
             if let Err(errno) = target.and_then(|target| self.mounts.attach(&source, &target, "")) {
                 debug!("/etc/{name} stays as it is: {errno}");
             }
         }
         Ok(())
+    }
+
+    /// Where a file in /etc leads: on many hosts resolv.conf is a link into /run, which is empty inside and may be
+    /// filled.
+    fn target_of_name(&self, name: &str) -> PathBuf {
+        let path = Path::new("etc").join(name);
+        if self.kept.is_none() {
+            return path;
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        let link =
+            self.open(&path, flags, Mode::empty()).and_then(|file| rustix::fs::readlinkat(file, c"", Vec::new()));
+        let Ok(link) = link else { return path };
+        let link = PathBuf::from(OsStr::from_bytes(link.as_bytes()));
+        let mut target = if link.is_absolute() { PathBuf::new() } else { PathBuf::from("etc") };
+        for part in link.components() {
+            match part {
+                Component::ParentDir => drop(target.pop()),
+                Component::Normal(part) => target.push(part),
+                _ => {}
+            }
+        }
+        if target.starts_with("run") { target } else { path }
     }
 }
 
