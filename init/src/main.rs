@@ -15,7 +15,7 @@ use machine::End;
 use nsl_init::cli::{self, Answer, Forwarding, Home, Options, Program};
 use nsl_init::getopt::Word;
 use nsl_init::message::{self, Event, Line, Marks};
-use nsl_shared::boot::{self, InitStep, Report};
+use nsl_shared::boot::{self, InitStep, Report, Setup};
 use nsl_shared::exit;
 use nsl_shared::signal::{Signal, SignalSet};
 use rustix::event::{PollFd, PollFlags};
@@ -56,26 +56,26 @@ fn under_nsl(status: OwnedFd) -> u8 {
     options.forwarding = Forwarding::AsTerminals;
     let mut step = InitStep::ReadBootMessage;
     match boot_up(status.as_fd(), &mut options, &mut step) {
-        Ok((command, has_terminal)) => {
-            report(status.as_fd(), Report::Started);
+        Ok((command, setup)) => {
+            report(status.as_fd(), Report::Started.encode());
             // The streams are the command's: held open here, they would never end for who reads them. A pty is held
             // by one descriptor: with none, its other end reports a hang-up without end.
-            sys::close_streams_from(u32::from(has_terminal));
+            sys::close_streams_from(u32::from(setup.contains(Setup::TERMINAL)));
             sys::close_from(boot::LANDLOCK_FD as u32);
             let mut supervisor = Supervisor::new(&options, command);
             supervisor.status = Some(status);
+            supervisor.tells_end = setup.contains(Setup::TELL_END);
             supervisor.run()
         }
         Err(errno) => {
-            report(status.as_fd(), Report::InitFailed { step, errno: errno.raw_os_error() });
+            report(status.as_fd(), Report::InitFailed { step, errno: errno.raw_os_error() }.encode());
             exit::NSL_FAILED
         }
     }
 }
 
-/// Everything up to the running command; returns its process ID and whether it has a terminal, or what failed of
-/// `step`.
-fn boot_up(status: BorrowedFd<'_>, options: &mut Options, step: &mut InitStep) -> Result<(i32, bool), Errno> {
+/// Everything up to the running command; returns its process ID and what was asked for, or what failed of `step`.
+fn boot_up(status: BorrowedFd<'_>, options: &mut Options, step: &mut InitStep) -> Result<(i32, Setup), Errno> {
     setup::end_with_launcher(status)?;
     let (mut loaded, boot) = setup::read_boot_message()?;
     setup::carry_out(&boot, step)?;
@@ -86,15 +86,16 @@ fn boot_up(status: BorrowedFd<'_>, options: &mut Options, step: &mut InitStep) -
     options.grace_ms = boot.grace_ms();
     if let Some(signal) = Signal::new(boot.stop_signal() as i32) {
         options.stop_signal = signal;
+        options.rewrites.set(Signal::TERM, signal.number() as u8);
     }
-    let has_terminal = boot.setup().contains(boot::Setup::TERMINAL);
+    let setup = boot.setup();
     *step = InitStep::Fork;
     let vectors = loaded.vectors(&boot)?;
     let command = start::start(&Command {
         vectors: &vectors,
         mask: boot.mask(),
         home: Home::Group,
-        terminal: has_terminal.then(|| sys::descriptor(0)),
+        terminal: setup.contains(Setup::TERMINAL).then(|| sys::descriptor(0)),
         dispositions: Some(Kept { ignores_chld: false }),
         boot: Some(&boot),
     })
@@ -103,12 +104,12 @@ fn boot_up(status: BorrowedFd<'_>, options: &mut Options, step: &mut InitStep) -
         failure.errno
     })?;
     loaded.unmap(vectors);
-    Ok((command.pid, has_terminal))
+    Ok((command.pid, setup))
 }
 
 /// A report that can't be sent has no reader: nsl is gone, and its death ends this process as well.
-fn report(status: BorrowedFd<'_>, report: Report) {
-    let _ = rustix::net::send(status, &report.encode(), rustix::net::SendFlags::NOSIGNAL);
+fn report(status: BorrowedFd<'_>, report: [u8; Report::SIZE]) {
+    let _ = rustix::net::send(status, &report, rustix::net::SendFlags::NOSIGNAL);
 }
 
 /// ENTRYPOINT of an image, a command line's own init, or that of a machine, whose `end` it may change: says what goes

@@ -21,6 +21,7 @@ const ROUND: Duration = Duration::from_millis(20);
 const ROUNDS: u32 = 100;
 
 /// The one command, and what is known of it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Supervisor<'a> {
     pub options: &'a Options,
     /// The command's process ID, which is its group's as well; 0 if there is none.
@@ -29,10 +30,14 @@ pub struct Supervisor<'a> {
     pub foreground: bool,
     /// Where nsl hears of the command.
     pub status: Option<OwnedFd>,
+    /// It hears of its end in any case.
+    pub tells_end: bool,
     /// How the machine is to end, if this is one and was asked to.
     pub end: Option<End>,
     /// The exit code of the command, once it has ended.
     ended: Option<u8>,
+    /// The signal that ended it, if one did.
+    ended_by: u8,
     /// How long what is to end may take.
     grace: Duration,
     /// Is the command stopped?
@@ -48,8 +53,10 @@ impl<'a> Supervisor<'a> {
             command,
             foreground: false,
             status: None,
+            tells_end: false,
             end: None,
             ended: None,
+            ended_by: 0,
             grace: Duration::from_millis(options.grace_ms.into()),
             stopped: false,
             asked_to_stop: false,
@@ -69,10 +76,13 @@ impl<'a> Supervisor<'a> {
             let _ = sys::kill(-command, signal);
         }
         // With nothing left, which is the rule, no time is spent on telling of the rest.
-        if !self.reap() {
-            if let Some(code) = self.ended {
-                self.report(Report::Exited { code });
-            }
+        let is_last = self.reap();
+        if (!is_last || self.tells_end)
+            && let Some(code) = self.ended
+        {
+            self.report(Report::Exited { code, signal: self.ended_by }.encode());
+        }
+        if !is_last {
             match self.options.rest {
                 Rest::End => self.end_rest(),
                 Rest::Await => self.await_rest(),
@@ -139,8 +149,10 @@ impl<'a> Supervisor<'a> {
                         if is_command {
                             self.stopped = status.stopped();
                             if let Some(signal) = status.stopping_signal() {
-                                self.report(Report::Stopped { signal });
+                                self.report(Report::Stopped { signal }.encode());
                                 self.suspend(signal);
+                            } else {
+                                self.report(Report::Continued.encode());
                             }
                         }
                         continue;
@@ -149,6 +161,7 @@ impl<'a> Supervisor<'a> {
                     self.tell_end(is_command, pid, code, status.terminating_signal());
                     if is_command {
                         self.ended = Some(code);
+                        self.ended_by = status.terminating_signal().unwrap_or_default() as u8;
                         // Its number may come again as another process's.
                         self.command = 0;
                     }
@@ -297,7 +310,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn report(&self, report: Report) {
+    fn report(&self, report: [u8; Report::SIZE]) {
         if let Some(status) = &self.status {
             crate::report(status.as_fd(), report);
         }

@@ -88,12 +88,20 @@ pub struct Run {
     #[arg(short, long = "env", value_name = "NAME[=VALUE]", help_heading = "Process")]
     pub env: Vec<OsString>,
 
+    /// Set what FILE says: a line each NAME=VALUE, or NAME to hand on the caller's [repeatable]
+    #[arg(long, value_name = "FILE", help_heading = "Process")]
+    pub env_file: Vec<PathBuf>,
+
+    /// Start from no environment, not from the caller's
+    #[arg(long, help_heading = "Process")]
+    pub clear_env: bool,
+
     /// Working directory [default: the caller's if it exists inside, else /]
     #[arg(short, long, value_name = "DIR", help_heading = "Process")]
     pub workdir: Option<PathBuf>,
 
-    /// Run as this user and group, by number
-    #[arg(short, long, value_name = "UID[:GID]", help_heading = "Process")]
+    /// Run as this user and group: numbers, or names of the root's own /etc/passwd and /etc/group
+    #[arg(short, long, value_name = "USER[:GROUP]", help_heading = "Process")]
     pub user: Option<String>,
 
     /// Give the command a terminal of its own [default: if stdin and stdout are one]
@@ -128,6 +136,22 @@ pub struct Run {
     /// A resource limit of the command, in the units of setrlimit(2), such as nofile=1024:4096 [repeatable]
     #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]", help_heading = "Limits")]
     pub ulimits: Vec<String>,
+
+    /// Signal that asks the command to end, in the place of SIGTERM, and what it leaves behind
+    #[arg(long, value_name = "SIGNAL", help_heading = "Process")]
+    pub stop_signal: Option<String>,
+
+    /// Hand on the N descriptors from 3 on
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, help_heading = "Driving")]
+    pub preserve_fds: u32,
+
+    /// Write what happens to descriptor N, a JSON object a line
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Driving")]
+    pub status_fd: Option<i32>,
+
+    /// Write the process ID of the sandbox's init to FILE, which is removed at the end
+    #[arg(long, value_name = "FILE", help_heading = "Driving")]
+    pub pidfile: Option<PathBuf>,
 
     /// Who exists inside: with auto, root is you, or as root a range of ids that nobody else has, with keep-id you are
     /// yourself, and in both the others are your ranges of /etc/subuid and /etc/subgid; host makes no user namespace

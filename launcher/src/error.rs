@@ -50,6 +50,11 @@ impl Error {
         self
     }
 
+    /// What could not be done.
+    pub fn step(&self) -> &str {
+        &self.step
+    }
+
     pub fn errno(&self) -> Option<Errno> {
         self.errno
     }

@@ -3,13 +3,13 @@
 use crate::cli::Init;
 use crate::error::{Error, Result};
 use crate::image::INIT;
+use crate::replace::replace;
 use crate::{hints, sys};
-use nix::sys::signal::{SigSet, SigmaskHow};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// What the file is called in a directory that is given.
 const NAME: &str = "nsl-init";
@@ -45,44 +45,15 @@ fn print(bytes: &[u8]) -> Result<()> {
 fn to_file(file: &Path) -> io::Result<()> {
     match (fs::canonicalize(file), fs::metadata(file)) {
         // Not a link to it: that would have to be made again.
-        (Ok(path), Ok(found)) if found.is_file() => replace(&path),
+        (Ok(path), Ok(found)) if found.is_file() => replace(&path, fill).map(drop),
         // A device or a pipe, or what /proc leads to and no path does: nothing that could be replaced.
         (_, Ok(_)) => OpenOptions::new().write(true).truncate(true).open(file)?.write_all(INIT),
-        (_, Err(error)) if error.kind() == ErrorKind::NotFound => replace(file),
+        (_, Err(error)) if error.kind() == ErrorKind::NotFound => replace(file, fill).map(drop),
         (_, Err(error)) => Err(error),
     }
 }
 
-/// Writes another file, then gives it this one's name: who executes or reads the old one keeps it, and nobody ever
-/// finds half of the new one.
-fn replace(path: &Path) -> io::Result<()> {
-    // Nor is half of it left behind: no signal ends this process before it is done.
-    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    let (temporary, file) = create_beside(path)?;
-    let replaced = fill(file).and_then(|()| fs::rename(&temporary, path));
-    if replaced.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    mask.thread_set_mask()?;
-    replaced
-}
-
-fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
-    let process = std::process::id();
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    let mut number = 0;
-    loop {
-        let temporary = path.with_file_name(format!(".{NAME}.{process}.{number}"));
-        match options.open(&temporary) {
-            // Of a process with this number that was killed.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
-            file => return Ok((temporary, file?)),
-        }
-    }
-}
-
-fn fill(mut file: File) -> io::Result<()> {
+fn fill(file: &mut File) -> io::Result<()> {
     file.write_all(INIT)?;
     // For every user of an image, whatever the umask is.
     file.set_permissions(Permissions::from_mode(0o755))?;

@@ -180,7 +180,7 @@ pub fn no_cgroup(
     }
 }
 
-const FILES: &str = "nsl needs some fifteen open files: see ulimit -n";
+pub const FILES: &str = "nsl needs some fifteen open files: see ulimit -n";
 const NO_OVERLAY: &str = "the kernel has no overlay: modprobe overlay, or use --rootfs or --empty";
 
 /// Why `nsl init` could not write its file.

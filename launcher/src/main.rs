@@ -6,7 +6,9 @@ mod cgroup;
 mod changes;
 mod cli;
 mod deadline;
+mod environment;
 mod error;
+mod events;
 mod export;
 mod hints;
 mod image;
@@ -16,7 +18,10 @@ mod mounts;
 #[path = "../../shared/tests/mutation/mod.rs"]
 mod mutation;
 mod net;
+mod pidfile;
 mod plan;
+mod preserve;
+mod replace;
 mod rlimit;
 mod root;
 mod run;
@@ -30,6 +35,7 @@ mod store;
 mod sys;
 mod terminal;
 mod units;
+mod user;
 mod userns;
 
 use clap::Parser;

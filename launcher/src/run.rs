@@ -6,11 +6,14 @@ use crate::changes::Kept;
 use crate::cli;
 use crate::deadline::{Deadline, Due};
 use crate::error::{Error, Result};
+use crate::events::Events;
 use crate::hints;
 use crate::image;
 use crate::log;
 use crate::net::{self, names};
+use crate::pidfile::Pidfile;
 use crate::plan::{HostEntry, Plan};
+use crate::preserve;
 use crate::root::Names;
 use crate::signals::{Blocked, Signals, stop_self};
 use crate::spawn::{self, Ended, Init, Luggage};
@@ -36,7 +39,17 @@ const PAUSE: u8 = 100;
 
 /// Runs the command; returns its exit code.
 pub fn run(run: &cli::Run) -> Result<u8> {
-    let spec = Spec::new(run)?;
+    // First of all: later these numbers could be those of files of nsl's own.
+    let preserved = preserve::adopt(run);
+    let watched = run.status_fd.filter(|_| !run.dry_run);
+    let mut events = watched.map_or(Ok(Events::NONE), Events::open)?;
+    let result = preserved.and_then(|preserved| carry_out(run, preserved, &mut events));
+    events.ended(&result);
+    result
+}
+
+fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Result<u8> {
+    let mut spec = Spec::new(run)?;
     let mut plan = Plan::new(&spec, host_entries);
     if run.dry_run {
         return show(&plan);
@@ -47,10 +60,12 @@ pub fn run(run: &cli::Run) -> Result<u8> {
     let kept = spec.changes().map(|directory| Kept::new(directory, plan.identities.is_new())).transpose()?;
     let names = names(&plan)?;
     if let Some(source) = &plan.unpack {
-        plan.found(store::unpacked(source)?);
+        let root = store::unpacked(source)?;
+        spec.found(run, &root)?;
+        plan.found(root);
     }
     let blocked = Blocked::new()?;
-    let boot = boot_message(&spec, &plan, &blocked)?;
+    let boot = boot_message(&spec, &plan, &blocked, preserved.len() as u32)?;
     let init = image::init().map_err(hints::memory_file)?;
     let (streams, relays) = if spec.terminal() {
         (terminal::pty_streams(), Vec::new())
@@ -61,7 +76,7 @@ pub fn run(run: &cli::Run) -> Result<u8> {
     let group = plan.limits.map(Group::new).transpose()?;
     let cgroup = group.as_ref().map(Group::descriptor);
     let kept_directory = kept.as_ref().map(AsFd::as_fd);
-    let luggage = Luggage { init, boot, names: &names, kept: kept_directory, streams, cgroup };
+    let luggage = Luggage { init, boot, names: &names, kept: kept_directory, streams, cgroup, preserved };
     let init = spawn::spawn(&plan, luggage)?;
     if let Some(kept) = &kept {
         kept.started(init.pid)?;
@@ -78,7 +93,10 @@ pub fn run(run: &cli::Run) -> Result<u8> {
         held: None,
         hung_up: false,
         started: false,
+        network: None,
+        events,
         deadline,
+        pidfile: None,
         group,
     };
     // Whatever comes of it: dropping the sandbox restores the terminal and kills an init that has not ended, and with
@@ -138,7 +156,7 @@ fn names(plan: &Plan) -> Result<Names> {
     })
 }
 
-fn boot_message(spec: &Spec, plan: &Plan, blocked: &Blocked) -> Result<OwnedFd> {
+fn boot_message(spec: &Spec, plan: &Plan, blocked: &Blocked, kept: u32) -> Result<OwnedFd> {
     let strings =
         |bytes| Strings::new(bytes).map_err(|malformed| Error::new("write the boot message", malformed.to_string()));
     let security = spec.security();
@@ -151,22 +169,26 @@ fn boot_message(spec: &Spec, plan: &Plan, blocked: &Blocked) -> Result<OwnedFd> 
     if spec.credentials().is_some() {
         setup = setup.with(Setup::CREDENTIALS);
     }
+    if spec.is_watched() {
+        setup = setup.with(Setup::TELL_END);
+    }
+    let groups: Vec<u8> = spec.groups().iter().flat_map(|group| group.to_ne_bytes()).collect();
     let boot = Boot {
         setup,
         mask: blocked.mask(),
         grace_ms: spec.grace_ms(),
-        stop_signal: 0,
+        stop_signal: spec.stop_signal().map_or(0, |signal| signal.number() as u32),
         capabilities: security.capabilities,
         ambient: security.ambient,
         credentials: spec.credentials().unwrap_or(Credentials { uid: 0, gid: 0 }),
-        kept: 0,
+        kept,
         hostname: if plan.shared.uts { b"" } else { plan.hostname.as_bytes() },
         workdir: strings(spec.workdir().path.as_bytes_with_nul())?,
         args: strings(spec.args())?,
         env: strings(spec.env())?,
         masked: strings(&masked)?,
         read_only: strings(&read_only)?,
-        groups: &[],
+        groups: &groups,
         limits: &limits,
         filter: &security.filter,
     };
@@ -186,7 +208,7 @@ fn killed_by(step: &'static str, signal: i32) -> Error {
 }
 
 /// A sandbox from the clone to its end.
-struct Sandbox {
+struct Sandbox<'a> {
     spec: Spec,
     plan: Plan,
     init: Init,
@@ -199,20 +221,26 @@ struct Sandbox {
     hung_up: bool,
     /// The command runs, or has run.
     started: bool,
+    /// The network that was made for it.
+    network: Option<net::Made>,
+    events: &'a mut Events,
     deadline: Option<Deadline>,
+    /// Goes after the init.
+    pidfile: Option<Pidfile>,
     /// Goes last: its end is that of all who are in it.
     group: Option<Group>,
 }
 
-impl Sandbox {
+impl Sandbox<'_> {
     fn run(&mut self) -> Result<u8> {
         let established = userns::establish(&self.plan, self.init.pid, self.init.status.as_fd());
         self.held = established.map_err(|error| self.cause_of(error))?;
         if let Network::Veth(veth) = self.plan.network {
             let socket = self.expect(Report::Netlink)?;
             let created = net::create(&veth, self.init.pid, socket);
-            let addresses = created.map_err(|error| self.cause_of(error))?;
-            debug!(%addresses, "the network stands");
+            let network = created.map_err(|error| self.cause_of(error))?;
+            debug!(addresses = %network.addresses, "the network stands");
+            self.network = Some(network);
         }
         if self.spec.terminal() {
             let master = self.expect(Report::Terminal)?;
@@ -222,6 +250,8 @@ impl Sandbox {
             self.terminal = Some(terminal);
             self.relays.extend(relays);
         }
+        let pid = self.init.pid;
+        self.pidfile = self.spec.pidfile().map(|path| Pidfile::write(path, pid)).transpose()?;
         status::go(self.init.status.as_fd());
         let _span = debug_span!("wait", command = %self.spec.name().display()).entered();
         while !self.serve()? {}
@@ -230,14 +260,17 @@ impl Sandbox {
         self.take_reports()?;
         self.relays.iter_mut().for_each(Relay::drain);
         match ended {
-            _ if self.deadline.as_ref().is_some_and(Deadline::has_passed) => Ok(exit::TIMED_OUT),
+            _ if self.deadline.as_ref().is_some_and(Deadline::has_passed) => {
+                self.events.timed_out = true;
+                Ok(exit::TIMED_OUT)
+            }
             Ended::Exited(code) => Ok(code),
             Ended::Killed(signal) => Err(killed_by("keep the sandbox running", signal)),
         }
     }
 
     /// Tells of a SIGKILL that came for want of memory.
-    fn blame_memory(&self, result: Result<u8>) -> Result<u8> {
+    fn blame_memory(&mut self, result: Result<u8>) -> Result<u8> {
         let code = result.as_ref().map_or_else(Error::exit_code, |code| *code);
         match &self.group {
             Some(group) if code == exit::of_signal(libc::SIGKILL) && group.oom_kills() > 0 => {
@@ -245,6 +278,7 @@ impl Sandbox {
                 if !self.started {
                     return Err(Error::new(START, cause).code(code));
                 }
+                self.events.oom = true;
                 log::tell(&format!("the command was killed: {cause}"));
                 Ok(code)
             }
@@ -367,6 +401,9 @@ impl Sandbox {
 
     fn heard(&mut self, report: Report) -> Result<()> {
         debug!(?report, "heard from inside");
+        if let Report::Stopped { signal } = report {
+            self.events.stopped(signal);
+        }
         match report {
             Report::ChildFailed { step, errno } => match self.plan.child.get(usize::from(step)) {
                 Some(step) => return Err(hints::child_step(&self.plan, step, errno)),
@@ -378,7 +415,8 @@ impl Sandbox {
                 let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(0), Signal::SIGTSTP);
             }
             // What is left may take its time; Ctrl-C is a signal to nsl again.
-            Report::Exited { .. } => {
+            Report::Exited { signal, .. } => {
+                self.events.ended_by = (signal != 0).then_some(signal.into());
                 if let Some(deadline) = &mut self.deadline {
                     deadline.command_ended();
                 }
@@ -391,7 +429,9 @@ impl Sandbox {
                 if let Some(deadline) = &mut self.deadline {
                     deadline.start(Instant::now());
                 }
+                self.events.started(self.init.pid, &self.plan.hostname, self.network.as_ref());
             }
+            Report::Continued => self.events.continued(),
             Report::Stopped { .. } | Report::Netlink | Report::Terminal => {}
         }
         Ok(())

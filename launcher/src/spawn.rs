@@ -23,6 +23,15 @@ pub struct Luggage<'a> {
     pub streams: [Stream; 3],
     /// The directory of the cgroup that the init is born in, if not nsl's own.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// Descriptors of the caller's for the command: in their places, the numbers from 3 on.
+    pub preserved: Vec<OwnedFd>,
+}
+
+impl Luggage<'_> {
+    /// The first number that is no descriptor's place.
+    fn past_places(&self) -> i32 {
+        boot::KEPT_FD + self.preserved.len() as i32
+    }
 }
 
 /// What one of the command's standard streams is.
@@ -75,6 +84,7 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
     let umask = rustix::process::umask(rustix::fs::Mode::empty());
     let mut assembly = Assembly::new(&plan.child, luggage.names, plan.identities.is_new(), luggage.kept);
     let mut slave = None;
+    let mut moved = None;
     for (index, step) in plan.child.iter().enumerate() {
         let span = tracing::debug_span!("step", %step).entered();
         let result = match step {
@@ -86,7 +96,9 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
             Step::Execute => {
                 rustix::process::umask(umask);
                 let made = Made { slave: slave.as_ref(), landlock: assembly.landlock.as_ref() };
-                Err(execute(plan, luggage, status.as_fd(), &made))
+                // Out of the way of the places, so that a failure can still be reported.
+                rustix::io::fcntl_dupfd_cloexec(status, luggage.past_places())
+                    .and_then(|status| Err(execute(plan, luggage, moved.insert(status).as_fd(), &made)))
             }
             _ => assembly.carry_out(step).and_then(|pty| match pty {
                 None => Ok(()),
@@ -99,7 +111,7 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
         drop(span);
         if let Err(errno) = result {
             let failed = Report::ChildFailed { step: index as u16, errno: errno.raw_os_error() };
-            let _ = status::report(status.as_fd(), failed, None);
+            let _ = status::report(moved.as_ref().unwrap_or(status).as_fd(), failed, None);
             break;
         }
     }
@@ -142,21 +154,18 @@ fn execute(plan: &Plan, luggage: &Luggage<'_>, status: BorrowedFd<'_>, made: &Ma
     }
 }
 
-/// Leaves open behind the exec: the standard streams, the boot message, the status socket.
+/// Leaves open behind the exec: the standard streams, the boot message, the status socket, what is the command's.
+/// `status` lies past the places already.
 fn place_descriptors(luggage: &Luggage<'_>, status: BorrowedFd<'_>, made: &Made<'_>) -> rustix::io::Result<OwnedFd> {
     // First out of the way of the places: one of these may have the number of another's place.
-    const CLEAR: i32 = boot::KEPT_FD;
-    let [init, boot, status] = [luggage.init.as_fd(), luggage.boot.as_fd(), status]
-        .map(|descriptor| rustix::io::fcntl_dupfd_cloexec(descriptor, CLEAR));
-    let (init, boot, status) = (init?, boot?, status?);
-    let clear = |descriptor: Option<&OwnedFd>| {
-        descriptor.map(|descriptor| rustix::io::fcntl_dupfd_cloexec(descriptor, CLEAR)).transpose()
-    };
-    let (slave, landlock) = (clear(made.slave)?, clear(made.landlock)?);
+    let clear = luggage.past_places();
+    let moved = |descriptor: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(descriptor, clear);
+    let (init, boot) = (moved(&luggage.init)?, moved(&luggage.boot)?);
+    let (slave, landlock) = (made.slave.map(moved).transpose()?, made.landlock.map(moved).transpose()?);
     let mut pipes = Vec::new();
     for (number, stream) in luggage.streams.iter().enumerate() {
         if let Stream::Pipe(end) = stream {
-            pipes.push((number as i32, rustix::io::fcntl_dupfd_cloexec(end, CLEAR)?));
+            pipes.push((number as i32, moved(end)?));
         }
     }
     for (number, end) in &pipes {
@@ -168,8 +177,12 @@ fn place_descriptors(luggage: &Luggage<'_>, status: BorrowedFd<'_>, made: &Made<
         }
     }
     sys::close_on_exec_from(boot::BOOT_FD as u32)?;
+    // From the last one on: each moves up, to where others of them were.
+    for (index, file) in luggage.preserved.iter().enumerate().rev() {
+        sys::place(file.as_fd(), boot::KEPT_FD + index as i32)?;
+    }
     sys::place(boot.as_fd(), boot::BOOT_FD)?;
-    sys::place(status.as_fd(), boot::STATUS_FD)?;
+    sys::place(status, boot::STATUS_FD)?;
     if let Some(landlock) = landlock {
         sys::place(landlock.as_fd(), boot::LANDLOCK_FD)?;
     }

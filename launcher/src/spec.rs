@@ -3,18 +3,22 @@
 
 use crate::cgroup::Limits;
 use crate::cli::{Namespace, NetworkKind, Proc, Run};
+use crate::environment::{Circumstances, Environment};
 use crate::error::{Error, Result};
 use crate::mounts::{self, Kind, Mount};
 use crate::net::{self, Request, VethPlan};
+use crate::pidfile;
+use crate::preserve;
 use crate::rlimit::{self, Rlimit};
 use crate::security::Security;
 use crate::store::Source;
 use crate::units;
+use crate::user::User;
 use crate::userns::Identities;
 use nix::errno::Errno;
 use nsl_shared::boot::Credentials;
+use nsl_shared::signal::Signal;
 use rustix::thread::{CapabilitySet, CapabilitySets};
-use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::io::IsTerminal;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -100,9 +104,10 @@ pub struct Spec {
     mounts: Vec<Mount>,
     hostname: String,
     workdir: Workdir,
-    credentials: Option<Credentials>,
+    user: Option<User>,
     terminal: bool,
     grace_ms: u32,
+    stop_signal: Option<Signal>,
     timeout_ms: Option<u32>,
     limits: Limits,
     rlimits: Vec<Rlimit>,
@@ -111,6 +116,9 @@ pub struct Spec {
     env: Vec<u8>,
     /// The command's first word, for messages.
     name: OsString,
+    pidfile: Option<PathBuf>,
+    /// Somebody wants to be told of the command's end.
+    is_watched: bool,
 }
 
 impl Spec {
@@ -133,13 +141,17 @@ impl Spec {
         let root = root(run)?;
         let changes = run.changes.as_deref().map(changes).transpose()?;
         let network = network(run, caller)?;
-        let mounts = mounts::mounts(run)?;
+        let mut mounts = mounts::mounts(run)?;
         let view = View { mounts: &mounts, by_directory: identities.is_new() && !identities.are_shifted() };
         let workdir = workdir(run.workdir.as_deref(), &root, &view)?;
         let hostname = hostname(run)?;
         let is_host = |namespace| namespace == Namespace::Host;
         let shared = Shared { ipc: is_host(run.ipc), uts: is_host(run.uts), cgroup: is_host(run.cgroupns) };
-        let credentials = run.user.as_deref().map(|text| user(text, caller, &identities)).transpose()?;
+        // In an archive nobody can be looked up before it is unpacked.
+        let deferred = matches!(root, Root::Unpacked(_));
+        let user = run.user.as_deref().filter(|text| !deferred || !User::is_named(text));
+        let user = user.map(|text| User::find(text, caller, &identities, &root)).transpose()?;
+        run.pidfile.as_deref().map_or(Ok(()), pidfile::check)?;
         let grace_ms = units::milliseconds("--stop-timeout", &run.stop_timeout)?;
         let timeout_ms = run.timeout.as_deref().map(|text| units::milliseconds("--timeout", text)).transpose()?;
         let terminal = !run.no_tty && (run.tty || std::io::stdin().is_terminal() && std::io::stdout().is_terminal());
@@ -148,6 +160,8 @@ impl Spec {
         }
         // Seen inside.
         let uid = if identities.has_root() { 0 } else { caller.uid };
+        let environment = environment(run, user.as_ref(), terminal, network)?;
+        mounts.extend(environment.notify);
         Ok(Self {
             caller,
             root,
@@ -159,19 +173,36 @@ impl Spec {
             mounts,
             hostname,
             workdir,
-            credentials,
             terminal,
             grace_ms,
+            stop_signal: run.stop_signal.as_deref().map(stop_signal).transpose()?,
             // As timeout(1) has it, no time at all is no limit.
             timeout_ms: timeout_ms.filter(|time| *time > 0),
             limits: limits(run)?,
             rlimits: rlimit::parse_all(&run.ulimits)?,
-            security: Security::new(run, identities.are_many(), credentials.map_or(uid, |who| who.uid))?,
+            security: Security::new(
+                run,
+                identities.are_many(),
+                user.as_ref().map_or(uid, |user| user.credentials.uid),
+            )?,
             identities,
-            env: environment(&run.env)?,
+            user,
+            env: environment.entries,
             name: run.command[0].clone(),
             args: strings(&run.command)?,
+            pidfile: run.pidfile.clone(),
+            is_watched: run.status_fd.is_some(),
         })
+    }
+
+    /// The root has been unpacked: who the command runs as can be looked up in it.
+    pub fn found(&mut self, run: &Run, root: &Path) -> Result<()> {
+        let Some(text) = run.user.as_deref().filter(|_| self.user.is_none()) else { return Ok(()) };
+        let user = User::find(text, self.caller, &self.identities, &Root::Directory(root.to_owned()))?;
+        self.security = Security::new(run, self.identities.are_many(), user.credentials.uid)?;
+        self.env = environment(run, Some(&user), self.terminal, self.network)?.entries;
+        self.user = Some(user);
+        Ok(())
     }
 
     pub fn caller(&self) -> Caller {
@@ -222,7 +253,12 @@ impl Spec {
     }
 
     pub fn credentials(&self) -> Option<Credentials> {
-        self.credentials
+        self.user.as_ref().map(|user| user.credentials)
+    }
+
+    /// Supplementary groups.
+    pub fn groups(&self) -> &[u32] {
+        self.user.as_ref().map_or(&[], |user| &user.groups)
     }
 
     pub fn terminal(&self) -> bool {
@@ -231,6 +267,11 @@ impl Spec {
 
     pub fn grace_ms(&self) -> u32 {
         self.grace_ms
+    }
+
+    /// What asks the command to end, and what it leaves behind; SIGTERM, unless another is asked for.
+    pub fn stop_signal(&self) -> Option<Signal> {
+        self.stop_signal
     }
 
     /// How long the command may run, in milliseconds.
@@ -266,6 +307,25 @@ impl Spec {
     pub fn name(&self) -> &OsStr {
         &self.name
     }
+
+    /// Where the process ID of the init is to be written.
+    pub fn pidfile(&self) -> Option<&Path> {
+        self.pidfile.as_deref()
+    }
+
+    pub fn is_watched(&self) -> bool {
+        self.is_watched
+    }
+}
+
+fn environment(run: &Run, user: Option<&User>, terminal: bool, network: Network) -> Result<Environment> {
+    let circumstances = Circumstances {
+        user: user.map(|user| user.variables.clone()).unwrap_or_default(),
+        terminal,
+        host_network: network == Network::Host,
+        listening: preserve::listening()?.is_some(),
+    };
+    Environment::new(run, &circumstances)
 }
 
 fn limits(run: &Run) -> Result<Limits> {
@@ -374,25 +434,10 @@ fn hostname(run: &Run) -> Result<String> {
     }
 }
 
-fn user(text: &str, caller: Caller, identities: &Identities) -> Result<Credentials> {
-    let step = || format!("run as user {text}");
-    let id = |text: &str| text.parse::<u32>().ok().filter(|id| *id != u32::MAX);
-    let (uid, gid) = match text.split_once(':') {
-        Some((uid, gid)) => (id(uid), id(gid)),
-        None => (id(text), id(text)),
-    };
-    let (Some(uid), Some(gid)) = (uid, gid) else {
-        return Err(Error::new(step(), "it is not UID or UID:GID, in numbers"));
-    };
-    if !identities.contain(caller, uid, gid) {
-        return Err(if identities.are_many() {
-            Error::new(step(), "it does not exist inside").hint("--userns auto:SIZE tells how many do")
-        } else {
-            Error::os(step(), Errno::EPERM)
-                .hint("without root only your own user exists inside, unless there are more by --userns auto")
-        });
-    }
-    Ok(Credentials { uid, gid })
+fn stop_signal(text: &str) -> Result<Signal> {
+    Signal::parse(text.as_bytes()).ok_or_else(|| {
+        Error::new("use --stop-signal", format!("there is no signal '{text}'")).hint("such as INT or RTMIN+3")
+    })
 }
 
 /// Without `-w` the caller's directory, which is `/` where it does not exist inside.
@@ -440,32 +485,6 @@ impl View<'_> {
         let holds = |mount: &Mount| path.starts_with(&mount.target) && !matches!(mount.kind, Kind::Tmpfs(_));
         self.mounts.iter().any(holds) || !is_new && (self.by_directory || device(path) == device(Path::new("/")))
     }
-}
-
-/// The caller's environment, changed by `-e`.
-fn environment(changes: &[OsString]) -> Result<Vec<u8>> {
-    let mut own = BTreeMap::new();
-    for change in changes {
-        let step = || format!("set the environment variable {}", change.display());
-        let bytes = change.as_bytes();
-        match bytes.iter().position(|byte| *byte == b'=') {
-            Some(0) => return Err(Error::new(step(), "it has no name")),
-            Some(end) => own.insert(&bytes[..end], Some(bytes)),
-            None if bytes.is_empty() => return Err(Error::new(step(), "it has no name")),
-            // Given by name alone it is the caller's, which is there already, or not at all.
-            None => own.insert(bytes, None),
-        };
-    }
-    let mut out = Vec::new();
-    for (name, value) in std::env::vars_os() {
-        if !own.get(name.as_bytes()).is_some_and(Option::is_some) {
-            out.extend([name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
-        }
-    }
-    for entry in own.into_values().flatten() {
-        out.extend([entry, b"\0"].concat());
-    }
-    Ok(out)
 }
 
 fn strings(words: &[OsString]) -> Result<Vec<u8>> {

@@ -189,6 +189,15 @@ pub fn own(number: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(number) }
 }
 
+/// Takes over a descriptor that the caller of nsl has handed to it; nothing, if `number` is not open.
+pub fn adopt(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: F_GETFD touches no memory.
+    let is_open = number > 2 && unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0;
+    // SAFETY: it is open, and nobody else's: it is asked for once, before nsl opens files of its own, and the standard
+    // streams, which belong to all, are left out.
+    is_open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Has an exec close every descriptor from `first` on.
 pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     // SAFETY: no memory is touched, and no descriptor is closed yet.

@@ -70,8 +70,10 @@ impl Setup {
     pub const LANDLOCK: Self = Self(1 << 6);
     /// Run the command as another user.
     pub const CREDENTIALS: Self = Self(1 << 7);
+    /// Report the command's end even if nothing is left of it.
+    pub const TELL_END: Self = Self(1 << 8);
     /// Every bit that has a meaning.
-    pub const ALL: Self = Self((1 << 8) - 1);
+    pub const ALL: Self = Self((1 << 9) - 1);
 
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
@@ -442,14 +444,19 @@ pub enum Report {
     Started,
     /// The command was stopped by this signal.
     Stopped { signal: i32 },
-    /// The command ended with this exit code; what it left behind is being ended.
-    Exited { code: u8 },
+    /// The command goes on.
+    Continued,
+    /// The command ended with this exit code, by this signal if it is not 0; what it left behind is being ended.
+    Exited { code: u8, signal: u8 },
 }
 
 impl Report {
     /// Bytes in a report: kind, step, value.
     pub const SIZE: usize = 8;
 
+    /// Where it is known which report it is, no more than a number.
+    #[expect(clippy::inline_always, reason = "it makes the init smaller")]
+    #[inline(always)]
     #[must_use]
     pub fn encode(self) -> [u8; Self::SIZE] {
         let (kind, step, value) = match self {
@@ -459,7 +466,8 @@ impl Report {
             Self::InitFailed { step, errno } => (4, step as u16, errno),
             Self::Started => (5, 0, 0),
             Self::Stopped { signal } => (6, 0, signal),
-            Self::Exited { code } => (7, 0, i32::from(code)),
+            Self::Exited { code, signal } => (7, signal.into(), i32::from(code)),
+            Self::Continued => (8, 0, 0),
         };
         let ([k0, k1], [s0, s1], [v0, v1, v2, v3]) = (kind.to_le_bytes(), step.to_le_bytes(), value.to_le_bytes());
         [k0, k1, s0, s1, v0, v1, v2, v3]
@@ -477,7 +485,8 @@ impl Report {
             4 => Self::InitFailed { step: InitStep::from_number(step)?, errno: value },
             5 => Self::Started,
             6 => Self::Stopped { signal: value },
-            7 => Self::Exited { code: u8::try_from(value).ok()? },
+            7 => Self::Exited { code: u8::try_from(value).ok()?, signal: u8::try_from(step).ok()? },
+            8 => Self::Continued,
             _ => return None,
         })
     }

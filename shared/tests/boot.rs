@@ -126,7 +126,7 @@ proptest! {
     }
 
     #[test]
-    fn reports_are_read_as_they_were_written(step: u16, value: i32, code: u8) {
+    fn reports_are_read_as_they_were_written(step: u16, value: i32, code: u8, signal: u8) {
         for report in [
             Report::Netlink,
             Report::Terminal,
@@ -134,7 +134,8 @@ proptest! {
             Report::InitFailed { step: InitStep::Execute, errno: value },
             Report::Started,
             Report::Stopped { signal: value },
-            Report::Exited { code },
+            Report::Continued,
+            Report::Exited { code, signal },
         ] {
             prop_assert_eq!(Report::decode(&report.encode()), Some(report));
         }

@@ -19,6 +19,13 @@ pub use plan::{Addresses, Request, VethPlan, plan};
 use crate::error::Result;
 use std::os::fd::OwnedFd;
 
+/// What was made, seen from the host.
+pub struct Made {
+    /// The name of the host's end.
+    pub device: String,
+    pub addresses: Addresses,
+}
+
 /// Says why the plan cannot be carried out on this host, if it cannot. Changes nothing.
 pub fn check(plan: &VethPlan) -> Result<()> {
     match plan {
@@ -34,7 +41,7 @@ pub fn check(plan: &VethPlan) -> Result<()> {
 /// its last process. Removing it by hand would keep the caller waiting for as long.
 ///
 /// The calling process should have one thread: the runtime lives in it, and is gone on return.
-pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd) -> Result<Addresses> {
+pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd) -> Result<Made> {
     let _span = tracing::debug_span!("create_network", %plan).entered();
     let pair = rtnl::run(async {
         let (host, inside) = (rtnl::connect()?, rtnl::connect_over(inside));
@@ -45,5 +52,5 @@ pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd) -> Result<Addresses> {
         Ok(pair)
     })?;
     forward::ensure();
-    Ok(pair.addresses)
+    Ok(Made { device: pair.name, addresses: pair.addresses })
 }

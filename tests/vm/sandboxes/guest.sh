@@ -208,13 +208,14 @@ root_has_ids_of_its_own() {
         mkdir -p /var/disk
         mount -t ext4 /dev/nvme0n1 /var/disk
         cd /var/disk
-        mkdir old proc sys dev run tmp home
-        cp -a /bin /etc .
+        mkdir old bin proc sys dev run tmp home
+        cp -a $(ls -d /bin/* | grep -v /nsl) bin
+        cp -a /etc .
         touch run/hidden tmp/hidden
         for name in proc sys dev; do mount --rbind /$name $name; done
         # In a chroot no user namespace can be made.
         pivot_root . old
-        exec nsl run --network none --userns auto -- sh -c "
+        exec /old/bin/nsl run --network none --userns auto -- sh -c "
             id -u; stat -c %u /etc/passwd; chown 5 /etc/passwd; stat -c %u /etc/passwd
             ls -A /run /tmp; stat -c %a /run /tmp; echo new >/tmp/new; cat /tmp/new"')" \
         "$(printf '0\n0\n5\n/run:\n\n/tmp:\n755\n1777\nnew')"

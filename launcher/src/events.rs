@@ -1,0 +1,237 @@
+//! What a program that drives nsl is told: a JSON object a line on the descriptor of `--status-fd`. docs/driving.md has
+//! the schema: what is there stays, more may come.
+//!
+//! Nothing here fails or holds the sandbox up: a reader that is gone, or that reads nothing for a second, is told
+//! nothing more.
+
+use crate::error::{Error, Result};
+use crate::net::{Addresses, Made};
+use crate::sys;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::net::SendFlags;
+use serde::Serialize;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long a reader may let a full pipe be full.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Characters of a step and of a message: escaped as JSON has it, their line still fits into what a pipe takes at once
+/// (`PIPE_BUF`).
+const LONGEST: [usize; 2] = [150, 450];
+
+/// Where events go: nowhere, unless somebody asked for them.
+pub struct Events {
+    to: Option<OwnedFd>,
+    /// The signal that ended the command.
+    pub ended_by: Option<i32>,
+    /// It was killed for want of memory.
+    pub oom: bool,
+    /// It ran for as long as it may.
+    pub timed_out: bool,
+}
+
+/// A line.
+#[derive(Serialize)]
+struct Line<'a> {
+    event: &'a str,
+    /// RFC 3339, in UTC.
+    time: String,
+    #[serde(flatten)]
+    details: Details<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Details<'a> {
+    Started { pid: u32, hostname: &'a str, network: Option<Network<'a>> },
+    Stopped { signal: String },
+    Continued {},
+    Exited { code: u8, signal: Option<String>, oom: bool, timed_out: bool },
+    Failed { step: String, error: Option<String>, message: String, code: u8 },
+}
+
+#[derive(Serialize)]
+struct Network<'a> {
+    address: Ipv4Addr,
+    gateway: Ipv4Addr,
+    device: &'a str,
+}
+
+impl Events {
+    pub const NONE: Self = Self { to: None, ended_by: None, oom: false, timed_out: false };
+
+    /// Takes over the caller's descriptor `number`. Files that nsl opens before this may be mistaken for it.
+    pub fn open(number: i32) -> Result<Self> {
+        let step = || format!("use --status-fd {number}");
+        let duplicate = |stream: &dyn AsFd| rustix::io::fcntl_dupfd_cloexec(stream.as_fd(), 3).ok();
+        let mut to = match number {
+            ..=0 => return Err(Error::new(step(), "it is no descriptor to write to")),
+            1 => duplicate(&std::io::stdout()),
+            2 => duplicate(&std::io::stderr()),
+            _ => sys::adopt(number),
+        }
+        .ok_or_else(|| Error::new(step(), "it is not open").hint(format!("as in {number}>events")))?;
+        let is_writable = rustix::fs::fcntl_getfl(&to)
+            .is_ok_and(|flags| flags.intersects(OFlags::WRONLY | OFlags::RDWR) && !flags.contains(OFlags::PATH));
+        if !is_writable {
+            return Err(Error::new(step(), "it is open for reading only"));
+        }
+        // A reader that is gone is an error of the write.
+        sys::ignore_signals_of_writes();
+        open_anew(&mut to);
+        Ok(Self { to: Some(to), ..Self::NONE })
+    }
+
+    pub fn started(&mut self, pid: u32, hostname: &str, made: Option<&Made>) {
+        let network = made.map(|Made { device, addresses: Addresses { host, inside } }| Network {
+            address: inside.address(),
+            gateway: host.address(),
+            device,
+        });
+        self.tell("started", Details::Started { pid, hostname, network });
+    }
+
+    pub fn stopped(&mut self, signal: i32) {
+        self.tell("stopped", Details::Stopped { signal: name(signal) });
+    }
+
+    pub fn continued(&mut self) {
+        self.tell("continued", Details::Continued {});
+    }
+
+    /// The last event: what became of it all.
+    pub fn ended(&mut self, result: &Result<u8>) {
+        match result {
+            Ok(code) => {
+                let (oom, timed_out) = (self.oom, self.timed_out);
+                self.tell("exited", Details::Exited { code: *code, signal: self.ended_by.map(name), oom, timed_out });
+            }
+            Err(error) => {
+                let short = |text: &str, length| text.chars().take(length).collect();
+                let details = Details::Failed {
+                    step: short(error.step(), LONGEST[0]),
+                    error: error.errno().map(|errno| format!("{errno:?}")),
+                    message: short(&error.to_string(), LONGEST[1]),
+                    code: error.exit_code(),
+                };
+                self.tell("failed", details);
+            }
+        }
+    }
+
+    fn tell(&mut self, event: &str, details: Details<'_>) {
+        let Some(to) = &self.to else { return };
+        let time = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
+        let Ok(mut line) = serde_json::to_vec(&Line { event, time, details }) else { return };
+        line.push(b'\n');
+        if let Err(errno) = write(to, &line) {
+            tracing::debug!("nobody reads of events any more: {errno}");
+            self.to = None;
+        }
+    }
+}
+
+fn name(signal: i32) -> String {
+    nsl_shared::signal::Signal::new(signal).map_or_else(|| signal.to_string(), |signal| signal.to_string())
+}
+
+/// Not to block is a property of an open file, and the caller's must stay as it is: a pipe or device is opened anew, in
+/// the same place, where it can be. Otherwise a write follows only on the word of poll(2).
+fn open_anew(file: &mut OwnedFd) {
+    let kind = rustix::fs::fstat(&*file).map(|found| FileType::from_raw_mode(found.st_mode));
+    if !matches!(kind, Ok(FileType::Fifo | FileType::CharacterDevice)) {
+        return;
+    }
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    if let Ok(anew) = rustix::fs::open(format!("/proc/self/fd/{}", file.as_raw_fd()), flags, Mode::empty()) {
+        let _ = rustix::io::dup3(&anew, file, rustix::io::DupFlags::CLOEXEC);
+    }
+}
+
+/// Writes a line with one call, or fails within [`PATIENCE`].
+fn write(to: &OwnedFd, line: &[u8]) -> std::result::Result<(), Errno> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut ready = [PollFd::new(to.as_fd(), PollFlags::POLLOUT)];
+        match nix::poll::poll(&mut ready, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)) {
+            Ok(0) => return Err(Errno::EAGAIN),
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(errno),
+            Ok(_) => {}
+        }
+        let written = match rustix::net::send(to, line, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Err(rustix::io::Errno::NOTSOCK) => rustix::io::write(to, line),
+            result => result,
+        };
+        match written {
+            Ok(length) if length == line.len() => return Ok(()),
+            // Half a line, on a disk that is full for one: what would follow could not be read.
+            Ok(_) => return Err(Errno::EIO),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) if !left.is_zero() => {}
+            Err(errno) => return Err(Errno::from_raw(errno.raw_os_error())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::{BufRead, BufReader, Write};
+
+    /// Events, and the lines that came of what `work` did with them.
+    fn lines_of(work: impl FnOnce(&mut Events)) -> Vec<String> {
+        let (read, write) = nix::unistd::pipe().unwrap();
+        let mut events = Events { to: Some(write), ..Events::NONE };
+        work(&mut events);
+        drop(events);
+        BufReader::new(File::from(read)).lines().map(std::result::Result::unwrap).collect()
+    }
+
+    #[test]
+    fn each_event_is_a_line() {
+        let lines = lines_of(|events| {
+            events.started(7, "box", None);
+            events.stopped(20);
+            events.continued();
+            events.ended_by = Some(15);
+            events.ended(&Ok(143));
+            events.ended(&Err(Error::os("make a \"thing\"", Errno::EPERM).hint("do\nnot")));
+        });
+        let ends = [
+            r#","pid":7,"hostname":"box","network":null}"#,
+            r#","signal":"SIGTSTP"}"#,
+            "Z\"}",
+            r#","code":143,"signal":"SIGTERM","oom":false,"timed_out":false}"#,
+            r#","step":"make a \"thing\"","error":"EPERM","message":"cannot make a \"thing\": Operation not permitted (hint: do\nnot)","code":125}"#,
+        ];
+        let starts = ["started", "stopped", "continued", "exited", "failed"];
+        assert_eq!(lines.len(), ends.len());
+        for ((line, start), end) in lines.iter().zip(starts).zip(ends) {
+            assert!(line.starts_with(&format!(r#"{{"event":"{start}","time":"2"#)) && line.ends_with(end), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_longest_line_fits_into_a_pipe() {
+        let lines = lines_of(|events| events.ended(&Err(Error::new("\u{1}".repeat(5000), "x"))));
+        assert!((3500..4096).contains(&lines[0].len()), "{}", lines[0].len());
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_is_given_up_in_time() {
+        let (_read, write) = nix::unistd::pipe().unwrap();
+        let mut filler = File::from(write.try_clone().unwrap());
+        while nix::poll::poll(&mut [PollFd::new(write.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) == Ok(1) {
+            filler.write_all(&[0; 4096]).unwrap();
+        }
+        let mut events = Events { to: Some(write), ..Events::NONE };
+        let start = Instant::now();
+        events.continued();
+        assert!(events.to.is_none() && start.elapsed() < PATIENCE * 3);
+    }
+}
