@@ -1,6 +1,6 @@
 //! `--dry-run`: the plan as it would be carried out, word for word, and nothing done.
 
-use crate::harness::{DIR, Host};
+use crate::harness::{DIR, Host, USER};
 
 /// `nsl run --dry-run OPTIONS -- true` prints exactly this.
 #[track_caller]
@@ -94,6 +94,27 @@ fn plan_of_an_ordinary_user() {
         assert!(!stdout.contains(&format!("the host's /{name} ")), "{output}");
     }
     assert!(stdout.contains("  mount an overlay of the host's /usr on /usr\n"), "{output}");
+}
+
+#[test]
+fn plan_of_root_with_ids_of_its_own() {
+    let host = crate::host!();
+    plans(&host, &["--userns", "auto:1000", "--network", "none"], include_str!("golden/userns-root.txt"));
+}
+
+#[test]
+fn plan_of_an_ordinary_user_with_ranges() {
+    let mut host = crate::host!();
+    host.sh(&format!(
+        "cd /run; grep -v :{USER}: /etc/passwd > passwd; echo tester:x:{USER}:{USER}::/: >> passwd
+         echo tester:100000:65536 > subids; for file in passwd:passwd subids:subuid subids:subgid; do
+         mount --bind ${{file%:*}} /etc/${{file#*:}}; done"
+    ));
+    host.accept();
+    let words = ["run", "--dry-run", "--network", "none", "--empty", "--proc", "host", "--userns", "keep-id"];
+    let output = host.nsl(words.iter().chain(&["--", "true"])).as_user().run();
+    output.assert_code(0).assert_quiet();
+    assert_eq!(output.stdout(), include_str!("golden/userns-user.txt"), "{output}");
 }
 
 #[test]

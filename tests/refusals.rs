@@ -241,7 +241,7 @@ fn arguments_past_the_limit_are_told() {
     host.sh(&format!("printf '#!/bin/sh {}\\n' > {DIR}/script; chmod +x {DIR}/script", "x".repeat(200)));
     // As many as nsl itself can be given: the script's interpreter adds to them.
     let script = format!(
-        "ulimit -s 512; low=0; high=131072
+        "ulimit -s 1024; low=0; high=131072
          try() {{ printf -v pad %0$1d 0; {NSL} run --dry-run -v {DIR}:/mnt -- /mnt/script $pad $pad $pad; }}
          while [ $((high - low)) -gt 1 ]; do
              middle=$(((low + high) / 2)); if try $middle >/dev/null 2>&1; then low=$middle; else high=$middle; fi

@@ -153,6 +153,29 @@ pub struct Run {
     #[arg(long, value_name = "FILE", help_heading = "Driving")]
     pub pidfile: Option<PathBuf>,
 
+    /// Who exists inside: with auto, root is you, or as root a range of ids that nobody else has, with keep-id you are
+    /// yourself, and in both the others are your ranges of /etc/subuid and /etc/subgid; host makes no user namespace
+    /// [default: host as root, else nobody but you]
+    #[arg(long, value_name = "auto[:SIZE]|keep-id[:SIZE]|host", help_heading = "Namespaces")]
+    pub userns: Option<String>,
+
+    /// System V IPC and message queues of the sandbox's own, or the host's
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Namespace::Private, help_heading = "Namespaces")]
+    pub ipc: Namespace,
+
+    /// A hostname of the sandbox's own, or the host's
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Namespace::Private, help_heading = "Namespaces")]
+    pub uts: Namespace,
+
+    /// The sandbox's own control group as the root of those that are seen, or the host's
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Namespace::Private, help_heading = "Namespaces")]
+    pub cgroupns: Namespace,
+
+    /// /proc is a new one, with the processes inside alone, or the host's, for where a container around nsl forbids a
+    /// new one: the processes of that are seen
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Proc::New, help_heading = "Security")]
+    pub proc: Proc,
+
     /// Add a capability, or ALL, to those of the command [repeatable]
     #[arg(long, value_name = "NAME", help_heading = "Security")]
     pub cap_add: Vec<String>,
@@ -268,6 +291,19 @@ pub enum NetworkKind {
     /// Nothing but lo
     None,
     /// The host's network as it is
+    Host,
+}
+
+/// The words are podman's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Namespace {
+    Private,
+    Host,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Proc {
+    New,
     Host,
 }
 

@@ -17,12 +17,14 @@ pub fn namespaces(plan: &Plan, errno: rustix::io::Errno) -> Error {
     let names: Vec<_> = plan.namespaces().collect();
     let error = Error::os(format!("create namespaces ({})", names.join(" ")), errno);
     match errno {
-        Errno::EPERM if plan.user_namespace => error.hint(user_namespace_refused()),
+        Errno::EPERM if plan.identities.is_new() => error.hint(user_namespace_refused()),
+        Errno::EPERM | Errno::ENOSYS if is_filtered() => error.hint(FILTERED),
         Errno::EPERM => {
             error.hint("this root lacks CAP_SYS_ADMIN, as in most containers: run nsl outside, or as an ordinary user")
         }
         Errno::ENOSPC | Errno::EUSERS => error.hint(
-            "a limit of namespaces is reached: see the sysctls user.max_*_namespaces; one of them is 0 or used up",
+            "a limit of namespaces is reached: one of the sysctls user.max_*_namespaces is 0 or used up, or user \
+             namespaces are nested 32 deep",
         ),
         Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP if plan.limits.is_some() => error
             .hint("nobody may be put into the sandbox's cgroup: see cgroup.type and cgroup.procs of those above it"),
@@ -34,17 +36,74 @@ pub fn namespaces(plan: &Plan, errno: rustix::io::Errno) -> Error {
 }
 
 /// Who forbids user namespaces to ordinary users.
-fn user_namespace_refused() -> String {
-    let is = |name: &str, value: &str| {
-        std::fs::read_to_string(format!("/proc/sys/{name}")).is_ok_and(|text| text.trim() == value)
-    };
-    if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
-        "AppArmor forbids user namespaces to ordinary users: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
-            .into()
-    } else if is("kernel/unprivileged_userns_clone", "0") {
-        "this kernel forbids user namespaces to ordinary users: sudo sysctl kernel.unprivileged_userns_clone=1".into()
+fn user_namespace_refused() -> &'static str {
+    if is_set("kernel/apparmor_restrict_unprivileged_userns", "1") {
+        APPARMOR
+    } else if is_set("kernel/unprivileged_userns_clone", "0") {
+        "this kernel forbids user namespaces to ordinary users: sudo sysctl kernel.unprivileged_userns_clone=1"
+    } else if is_filtered() {
+        FILTERED
     } else {
-        "user namespaces are forbidden here, by a seccomp filter or security module: run nsl as root".into()
+        "user namespaces are forbidden here, by a security module, or because nsl runs in a chroot"
+    }
+}
+
+const APPARMOR: &str =
+    "AppArmor forbids user namespaces to ordinary users: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0";
+const FILTERED: &str = "a seccomp filter forbids it, as that of a container around nsl: start the container with another, \
+     as by --security-opt seccomp=unconfined, or the sandbox around nsl with --nested";
+
+fn is_set(sysctl: &str, value: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/sys/{sysctl}")).is_ok_and(|text| text.trim() == value)
+}
+
+/// Is a seccomp filter in force (proc_pid_status(5), "Seccomp")?
+fn is_filtered() -> bool {
+    has_status("Seccomp:", "2")
+}
+
+fn has_status(key: &str, value: &str) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status");
+    status.is_ok_and(|status| status.lines().any(|line| line.split_whitespace().eq([key, value])))
+}
+
+/// Why a map could not be written by nsl itself, which is root.
+pub fn map(file: &str, error: &std::io::Error) -> Error {
+    let error = Error::io(format!("write the {file} of the sandbox"), error);
+    match error.errno() {
+        Some(Errno::EPERM | Errno::EINVAL) => error.hint(
+            "this root lacks CAP_SETUID or CAP_SETGID, or is in a user namespace without these ids: see \
+             /proc/self/uid_map",
+        ),
+        _ => error,
+    }
+}
+
+/// Why newuidmap or newgidmap did not write a map; `said` are its words.
+pub fn map_program(step: String, program: &'static str, said: &str) -> Error {
+    let said = if said.is_empty() { "it does not say why" } else { said };
+    let error = Error::new(step, said.to_owned());
+    if has_status("NoNewPrivs:", "1") {
+        error.hint(format!("no_new_privs is set here, so that {program} gets no privileges: leave --userns out"))
+    } else if said.contains("Operation not permitted") {
+        error.hint(format!(
+            "{program} must be setuid root, on a file system without nosuid: apt-get install --reinstall uidmap"
+        ))
+    } else {
+        error.hint("see /etc/subuid and /etc/subgid")
+    }
+}
+
+/// Why the files at `path` can't be seen with other owners.
+pub fn shifted(path: &Path, errno: rustix::io::Errno) -> Error {
+    let error = Error::os(format!("shift the owners in {}", path.display()), Errno::from_raw(errno.raw_os_error()));
+    match errno {
+        rustix::io::Errno::INVAL => error
+            .hint("the file system, or one mounted below, has no ID-mapped mounts in this kernel: leave --userns out"),
+        rustix::io::Errno::PERM => {
+            error.hint("its owners are shifted already, or it belongs to another user namespace: leave --userns out")
+        }
+        _ => error,
     }
 }
 
@@ -191,10 +250,17 @@ pub fn child_step(plan: &Plan, step: &Step, errno: i32) -> Error {
     let errno = Errno::from_raw(errno);
     let error = Error::os(step.to_string(), errno);
     match (step, errno) {
-        (Step::HostOverlay | Step::DirectoryOverlay(_) | Step::Overlay(_), Errno::ENODEV) => error.hint(NO_OVERLAY),
+        (Step::HostOverlay { .. } | Step::DirectoryOverlay(_) | Step::Overlay(_), Errno::ENODEV) => {
+            error.hint(NO_OVERLAY)
+        }
+        (Step::HostOverlay { shifted: true }, Errno::EPERM) => error
+            .hint("an overlay with shifted owners needs Linux 5.19: use --rootfs or --empty, or leave --userns out"),
+        (Step::HostOverlay { .. }, Errno::EPERM) => {
+            error.hint("this root is one of a user namespace: use --userns keep-id, or --rootfs or --empty")
+        }
         (Step::Overlay(_), Errno::EINVAL) => error
             .hint("this directory can be no lower layer: it lies on an overlay of overlays, or has mounts below it"),
-        (Step::HostOverlay, Errno::EINVAL) if has_changes => error.hint(
+        (Step::HostOverlay { .. }, Errno::EINVAL) if has_changes => error.hint(
             "this root can be no lower layer, or DIR of --changes no upper one: put it on ext4, xfs, btrfs or a tmpfs, \
              not on an overlay, as in containers",
         ),
@@ -203,6 +269,14 @@ pub fn child_step(plan: &Plan, step: &Step, errno: i32) -> Error {
             error.hint("with --changes its target must be there: what nsl made would be kept as the command's")
         }
         (Step::Scratch, Errno::ENOENT) => error.hint("the host has no directory /proc: mkdir /proc"),
+        // It lets the namespace be made, and denies what is done in it.
+        (
+            Step::MapIdentity { .. } | Step::AwaitIdentities { .. } | Step::PrivateMounts | Step::Scratch,
+            Errno::EPERM | Errno::EACCES,
+        ) if is_set("kernel/apparmor_restrict_unprivileged_userns", "1") => error.hint(APPARMOR),
+        (Step::MapIdentity { uid: 0, .. }, Errno::EPERM) => {
+            error.hint("root without CAP_SETFCAP may not map itself: the sandbox or container around nsl must give it")
+        }
         (Step::MapIdentity { .. }, Errno::ENOENT) => error.hint("/proc is not mounted: mount -t proc proc /proc"),
         (Step::DirectoryRoot(_), Errno::EROFS | Errno::EACCES | Errno::EPERM) => {
             error.hint("the root needs the directories dev, proc and sys; make them first")
@@ -211,15 +285,14 @@ pub fn child_step(plan: &Plan, step: &Step, errno: i32) -> Error {
         (Step::DirectoryRoot(_), Errno::ENOTDIR) => {
             error.hint("dev, proc and sys in it must be directories, not links")
         }
-        (Step::Proc, Errno::EPERM) => error
-            .hint("an outer container masks its /proc: run nsl outside of it, or the container with an unmasked /proc"),
         (Step::Devices { .. } | Step::Sys { .. } | Step::Proc, Errno::ENOTDIR | Errno::ELOOP) => {
             error.hint("in the root this must be a directory, not a link")
         }
-        (Step::Devices { bound: true }, Errno::ENODEV) => {
+        (Step::Devices { bound: true, .. }, Errno::ENODEV) => {
             error.hint("one of null, zero, full, random, urandom and tty in the host's /dev is not that device")
         }
         (Step::Landlock(_), Errno::ENOENT) => error.hint("each of these paths must exist inside the sandbox"),
+        (Step::Proc, Errno::EPERM) => error.hint(HIDDEN_PROC),
         (Step::Mount(mount), errno) => mount_step(error, mount, errno),
         _ => any_step(error, errno),
     }
@@ -236,6 +309,9 @@ fn any_step(error: Error, errno: Errno) -> Error {
         _ => error,
     }
 }
+
+const HIDDEN_PROC: &str = "a container around nsl hides parts of its /proc: start that without (nsl run --nested, or docker \
+     run --security-opt systempaths=unconfined), or use --proc host, which shows the processes of the container";
 
 /// A mount that was asked for.
 fn mount_step(error: Error, mount: &Mount, errno: Errno) -> Error {

@@ -36,6 +36,7 @@ mod sys;
 mod terminal;
 mod units;
 mod user;
+mod userns;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};

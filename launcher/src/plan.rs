@@ -2,12 +2,14 @@
 //! `Display` of a step is its one phrase, for `--dry-run`, spans and errors ("cannot …") alike.
 
 use crate::cgroup::Limits;
+use crate::cli::Proc;
 use crate::mounts::{Kind, Mount};
 use crate::net::VethPlan;
 use crate::rlimit::Rlimit;
 use crate::security::landlock::Rule;
-use crate::spec::{Network, Root, Spec};
+use crate::spec::{Network, Root, Shared, Spec};
 use crate::store::Source;
+use crate::userns::Identities;
 use nsl_shared::boot::{InitStep, Setup};
 use std::ffi::OsString;
 use std::fmt;
@@ -21,6 +23,8 @@ pub enum Step {
     Netlink,
     /// Be, in the new user namespace, who one is outside.
     MapIdentity { uid: u32, gid: u32 },
+    /// Wait until the launcher has mapped users and groups; then be root, if there is one for the command.
+    AwaitIdentities { root: bool },
     /// Let no mount made here reach the host.
     PrivateMounts,
     /// A tmpfs, over the host's /proc, for what the command writes.
@@ -28,7 +32,10 @@ pub enum Step {
     /// A directory of the host's, instead of the scratch tmpfs, for what the command writes.
     Changes(PathBuf),
     /// The host's root with the layer that takes what is written over it.
-    HostOverlay,
+    HostOverlay {
+        /// With the owners that the launcher has shifted.
+        shifted: bool,
+    },
     /// A tmpfs over a directory of the host's root, where that may not be changed to get an empty one.
     Fresh(&'static str),
     /// An empty tmpfs as the root.
@@ -46,9 +53,12 @@ pub enum Step {
     /// resolv.conf, hosts and hostname in /etc.
     Names(NamesIn),
     /// /dev: a tmpfs with the usual devices, made, or bound from the host's; with pts and shm.
-    Devices { bound: bool },
+    /// The group of terminals need not exist.
+    Devices { bound: bool, tty_group: bool },
     /// /sys, read-only: a new sysfs, or the host's where none may be mounted.
     Sys { bound: bool },
+    /// The host's /proc, where no new one may be mounted.
+    HostProc,
     /// What was asked for by -v, --tmpfs or --mount.
     Mount(Mount),
     /// /proc, of the sandbox's processes. Before the old root goes: in a user namespace the kernel gives a procfs only
@@ -82,11 +92,18 @@ impl fmt::Display for Step {
         match self {
             Self::Netlink => f.write_str("open a netlink socket in the new network namespace"),
             Self::MapIdentity { uid, gid } => write!(f, "map user {uid} and group {gid} to themselves"),
+            Self::AwaitIdentities { root: false } => f.write_str("wait for the maps of users and groups"),
+            Self::AwaitIdentities { root: true } => {
+                f.write_str("wait for the maps of users and groups, and become root")
+            }
             Self::PrivateMounts => f.write_str("make the mounts private"),
             Self::Scratch => f.write_str("mount a tmpfs for what the command writes"),
             Self::Changes(path) => write!(f, "keep what the command changes in {}", path.display()),
             Self::Fresh(name) => write!(f, "mount a tmpfs on /{name}"),
-            Self::HostOverlay => f.write_str("mount an overlay of the host's / on /"),
+            Self::HostOverlay { shifted: false } => f.write_str("mount an overlay of the host's / on /"),
+            Self::HostOverlay { shifted: true } => {
+                f.write_str("mount an overlay of the host's / on /, with shifted owners")
+            }
             Self::EmptyRoot => f.write_str("mount a tmpfs on /"),
             Self::DirectoryRoot(path) => write!(f, "bind {} on /", path.display()),
             Self::Overlay(path) => write!(f, "mount an overlay of {} on /", path.display()),
@@ -96,10 +113,13 @@ impl fmt::Display for Step {
             Self::ReadOnlyBind(name) => write!(f, "bind the host's /{0} on /{0}, read-only", name.display()),
             Self::Link { name, target } => write!(f, "link /{} to {}", name.display(), target.display()),
             Self::Names(_) => f.write_str("write resolv.conf, hosts and hostname in /etc"),
-            Self::Devices { bound: false } => f.write_str("mount a tmpfs with devices, pts and shm on /dev"),
-            Self::Devices { bound: true } => f.write_str("mount a tmpfs with the host's devices, pts and shm on /dev"),
+            Self::Devices { bound: false, .. } => f.write_str("mount a tmpfs with devices, pts and shm on /dev"),
+            Self::Devices { bound: true, .. } => {
+                f.write_str("mount a tmpfs with the host's devices, pts and shm on /dev")
+            }
             Self::Sys { bound: false } => f.write_str("mount sysfs on /sys, read-only"),
             Self::Sys { bound: true } => f.write_str("bind the host's /sys on /sys, read-only"),
+            Self::HostProc => f.write_str("bind the host's /proc on /proc"),
             Self::Mount(mount) => mount.fmt(f),
             Self::Proc => f.write_str("mount proc on /proc"),
             Self::Landlock(rules) => {
@@ -140,9 +160,10 @@ impl HostEntry {
 pub struct Plan {
     /// What is to be in the store; the overlay is one of it, until `found` tells where it is.
     pub unpack: Option<Source>,
-    /// A user namespace comes with the others.
-    pub user_namespace: bool,
+    /// A user namespace comes with the others, unless it is the host's.
+    pub identities: Identities,
     pub network: Network,
+    pub shared: Shared,
     /// Those of a cgroup of the sandbox's own.
     pub limits: Option<Limits>,
     pub child: Vec<Step>,
@@ -154,19 +175,25 @@ pub struct Plan {
     pub hostname: String,
 }
 
+/// The group "tty" of every distribution, which owns terminals.
+pub const TTY_GROUP: u32 = 5;
 /// Directories of the host's root that nsl makes anew.
 pub const FRESH: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 
 impl Plan {
     /// `entries` are those of the host's root directory; they are asked for only where they matter.
     pub fn new(spec: &Spec, entries: impl FnOnce() -> Vec<HostEntry>) -> Self {
-        let user_namespace = !spec.caller().is_privileged();
+        let identities = spec.identities();
+        let user_namespace = identities.is_new();
+        let shifted = identities.are_shifted();
         let mut child = Vec::new();
         if let Network::Veth(_) = spec.network() {
             child.push(Step::Netlink);
         }
-        if user_namespace {
-            child.push(Step::MapIdentity { uid: spec.caller().uid, gid: spec.caller().gid });
+        match identities {
+            Identities::Host => {}
+            Identities::Own => child.push(Step::MapIdentity { uid: spec.caller().uid, gid: spec.caller().gid }),
+            _ => child.push(Step::AwaitIdentities { root: identities.has_root() }),
         }
         child.push(Step::PrivateMounts);
         let mut unpack = None;
@@ -178,15 +205,15 @@ impl Plan {
                     child.push(Step::EmptyRoot);
                     child.extend(entries().into_iter().filter_map(host_entry));
                 } else {
-                    child.extend([Step::HostOverlay, Step::Fresh("run"), Step::Fresh("tmp")]);
+                    child.extend([Step::HostOverlay { shifted: false }, Step::Fresh("run"), Step::Fresh("tmp")]);
                 }
                 child.push(Step::Names(NamesIn::Binds));
             }
-            Root::Host if user_namespace => {
+            Root::Host if user_namespace && !shifted => {
                 child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::EmptyRoot]);
                 child.extend(entries().into_iter().filter_map(host_entry));
             }
-            Root::Host => child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::HostOverlay]),
+            Root::Host => child.extend([Step::Scratch, Step::Names(NamesIn::Layer), Step::HostOverlay { shifted }]),
             Root::Empty => {
                 let is_overlay = |mount: &Mount| matches!(mount.kind, Kind::Overlay(_));
                 child.extend(spec.mounts().iter().any(is_overlay).then_some(Step::Scratch));
@@ -201,15 +228,20 @@ impl Plan {
                 child.extend([Step::Scratch, Step::DirectoryRoot(path.clone()), Step::Names(NamesIn::Binds)]);
             }
         }
-        child.push(Step::Devices { bound: user_namespace });
+        child.push(Step::Devices { bound: user_namespace, tty_group: identities.contain(spec.caller(), 0, TTY_GROUP) });
         child.push(Step::Sys { bound: user_namespace && spec.network() == Network::Host });
+        if spec.proc() == Proc::Host {
+            child.push(Step::HostProc);
+        }
         child.extend(spec.mounts().iter().cloned().map(Step::Mount));
         if spec.terminal() {
             child.push(Step::Terminal);
         }
         let mut setup = Setup::OLD_ROOT;
         let landlock = &spec.security().landlock;
-        child.push(Step::Proc);
+        if spec.proc() == Proc::New {
+            child.push(Step::Proc);
+        }
         if spec.security().guarded {
             setup = setup.with(Setup::PROC);
         }
@@ -232,8 +264,9 @@ impl Plan {
         }
         Self {
             unpack,
-            user_namespace,
+            identities: identities.clone(),
             network: spec.network(),
+            shared: spec.shared(),
             limits: Some(spec.limits()).filter(|limits| *limits != Limits::default()),
             child,
             setup,
@@ -261,9 +294,16 @@ impl Plan {
 
     /// The namespaces that clone3 makes, by their names in `namespaces(7)`.
     pub fn namespaces(&self) -> impl Iterator<Item = &'static str> {
-        let net = self.network != Network::Host;
-        let user = self.user_namespace;
-        ["mount", "pid", "ipc", "uts", "cgroup"].into_iter().chain(net.then_some("net")).chain(user.then_some("user"))
+        let all = [
+            ("mount", true),
+            ("pid", true),
+            ("ipc", !self.shared.ipc),
+            ("uts", !self.shared.uts),
+            ("cgroup", !self.shared.cgroup),
+            ("net", self.network != Network::Host),
+            ("user", self.identities.is_new()),
+        ];
+        all.into_iter().filter(|(_, is_new)| *is_new).map(|(name, _)| name)
     }
 }
 
@@ -298,6 +338,7 @@ impl fmt::Display for Plan {
         write!(f, "  create namespaces:")?;
         self.namespaces().try_for_each(|name| write!(f, " {name}"))?;
         writeln!(f)?;
+        write!(f, "{}", self.identities)?;
         if let Network::Veth(veth) = &self.network {
             writeln!(f, "  {veth}")?;
             writeln!(f, "  forward and masquerade what comes from it")?;
@@ -309,7 +350,9 @@ impl fmt::Display for Plan {
         if self.guarded {
             writeln!(f, "  {}", InitStep::ProtectProc)?;
         }
-        writeln!(f, "  {} to {}", InitStep::SetHostname, self.hostname)?;
+        if !self.shared.uts {
+            writeln!(f, "  {} to {}", InitStep::SetHostname, self.hostname)?;
+        }
         for (step, words) in [(Setup::LOOPBACK, InitStep::RaiseLoopback), (Setup::TERMINAL, InitStep::SetTerminal)] {
             if self.setup.contains(step) {
                 writeln!(f, "  {words}")?;

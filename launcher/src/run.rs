@@ -21,6 +21,7 @@ use crate::spec::{Network, Spec};
 use crate::status::{self, Received};
 use crate::store;
 use crate::terminal::{self, Relay, Terminal};
+use crate::userns::{self, Held};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
@@ -56,7 +57,7 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Re
     if let Network::Veth(veth) = &plan.network {
         net::check(veth)?;
     }
-    let kept = spec.changes().map(|directory| Kept::new(directory, plan.user_namespace)).transpose()?;
+    let kept = spec.changes().map(|directory| Kept::new(directory, plan.identities.is_new())).transpose()?;
     let names = names(&plan)?;
     if let Some(source) = &plan.unpack {
         let root = store::unpacked(source)?;
@@ -89,6 +90,7 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Re
         signals,
         terminal: None,
         relays,
+        held: None,
         hung_up: false,
         started: false,
         network: None,
@@ -180,7 +182,7 @@ fn boot_message(spec: &Spec, plan: &Plan, blocked: &Blocked, kept: u32) -> Resul
         ambient: security.ambient,
         credentials: spec.credentials().unwrap_or(Credentials { uid: 0, gid: 0 }),
         kept,
-        hostname: plan.hostname.as_bytes(),
+        hostname: if plan.shared.uts { b"" } else { plan.hostname.as_bytes() },
         workdir: strings(spec.workdir().path.as_bytes_with_nul())?,
         args: strings(spec.args())?,
         env: strings(spec.env())?,
@@ -213,6 +215,8 @@ struct Sandbox<'a> {
     signals: Signals,
     terminal: Option<Terminal>,
     relays: Vec<Relay>,
+    /// What keeps its ids from others.
+    held: Option<Held>,
     /// The status socket has nothing more to say.
     hung_up: bool,
     /// The command runs, or has run.
@@ -229,6 +233,8 @@ struct Sandbox<'a> {
 
 impl Sandbox<'_> {
     fn run(&mut self) -> Result<u8> {
+        let established = userns::establish(&self.plan, self.init.pid, self.init.status.as_fd());
+        self.held = established.map_err(|error| self.cause_of(error))?;
         if let Network::Veth(veth) = self.plan.network {
             let socket = self.expect(Report::Netlink)?;
             let created = net::create(&veth, self.init.pid, socket);

@@ -6,6 +6,7 @@ use crate::plan::{Plan, Step};
 use crate::root::{Assembly, Names};
 use crate::status;
 use crate::sys::{self, Side};
+use crate::userns;
 use nsl_shared::boot::{self, Report};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
@@ -51,20 +52,20 @@ pub struct Init {
     ended: bool,
 }
 
-const NAMESPACES: u64 =
-    (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP) as u64;
-
 /// Starts the child. The caller has blocked every signal.
 #[expect(clippy::needless_pass_by_value, reason = "the parent lets go of what the child took along")]
 pub fn spawn(plan: &Plan, luggage: Luggage<'_>) -> Result<Init> {
-    let mut flags = NAMESPACES;
-    for namespace in plan.namespaces() {
-        flags |= match namespace {
-            "net" => libc::CLONE_NEWNET as u64,
-            "user" => libc::CLONE_NEWUSER as u64,
-            _ => 0,
-        };
-    }
+    let flag = |namespace| match namespace {
+        "mount" => libc::CLONE_NEWNS,
+        "pid" => libc::CLONE_NEWPID,
+        "ipc" => libc::CLONE_NEWIPC,
+        "uts" => libc::CLONE_NEWUTS,
+        "cgroup" => libc::CLONE_NEWCGROUP,
+        "net" => libc::CLONE_NEWNET,
+        "user" => libc::CLONE_NEWUSER,
+        _ => 0,
+    };
+    let flags = plan.namespaces().map(flag).fold(0, |flags, flag| flags | flag as u64);
     let (status, inside) = status::pair().map_err(|errno| Error::os("make the status socket", errno))?;
     match sys::clone3(flags, luggage.cgroup).map_err(|errno| hints::namespaces(plan, errno))? {
         Side::Parent { pid, pidfd } => Ok(Init { pid, pidfd, status, ended: false }),
@@ -81,13 +82,17 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     // Modes are given exactly; the command gets the caller's mask back.
     let umask = rustix::process::umask(rustix::fs::Mode::empty());
-    let mut assembly = Assembly::new(&plan.child, luggage.names, plan.user_namespace, luggage.kept);
+    let mut assembly = Assembly::new(&plan.child, luggage.names, plan.identities.is_new(), luggage.kept);
     let mut slave = None;
     let mut moved = None;
     for (index, step) in plan.child.iter().enumerate() {
         let span = tracing::debug_span!("step", %step).entered();
         let result = match step {
             Step::Netlink => hand_over_netlink(status.as_fd()),
+            Step::AwaitIdentities { root } => userns::wait(status.as_fd()).and_then(|trees| {
+                assembly.give(trees);
+                if *root { userns::become_root() } else { Ok(()) }
+            }),
             Step::Execute => {
                 rustix::process::umask(umask);
                 let Assembly { landlock, proc, .. } = &assembly;
@@ -141,7 +146,8 @@ fn execute(plan: &Plan, luggage: &Luggage<'_>, status: BorrowedFd<'_>, made: &Ma
     match place_descriptors(luggage, status, made) {
         Err(errno) => errno,
         Ok(init) => {
-            if plan.user_namespace
+            if plan.identities.is_new()
+                && !plan.identities.has_root()
                 && let Err(errno) = raise_ambient_capabilities()
             {
                 return errno;

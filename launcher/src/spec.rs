@@ -2,7 +2,7 @@
 //! set wrong afterwards. Making it reads the host and changes nothing.
 
 use crate::cgroup::Limits;
-use crate::cli::{NetworkKind, Run};
+use crate::cli::{Namespace, NetworkKind, Proc, Run};
 use crate::environment::{Circumstances, Environment};
 use crate::error::{Error, Result};
 use crate::mounts::{self, Kind, Mount};
@@ -14,6 +14,7 @@ use crate::security::Security;
 use crate::store::Source;
 use crate::units;
 use crate::user::User;
+use crate::userns::Identities;
 use nix::errno::Errno;
 use nsl_shared::boot::Credentials;
 use nsl_shared::signal::Signal;
@@ -52,6 +53,14 @@ pub enum Network {
     Host,
 }
 
+/// Which of the host's namespaces the command stays in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shared {
+    pub ipc: bool,
+    pub uts: bool,
+    pub cgroup: bool,
+}
+
 /// The directory that the command starts in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Workdir {
@@ -84,8 +93,11 @@ impl Caller {
 
 pub struct Spec {
     caller: Caller,
+    identities: Identities,
     root: Root,
+    proc: Proc,
     network: Network,
+    shared: Shared,
     /// Where what the command changes is kept.
     changes: Option<PathBuf>,
     read_only: bool,
@@ -116,16 +128,29 @@ impl Spec {
     }
 
     fn for_caller(run: &Run, caller: Caller) -> Result<Self> {
+        let identities = Identities::new(run.userns.as_deref(), caller)?;
+        if run.proc == Proc::Host && !identities.is_new() {
+            // Through /proc/PID/root of a process with fewer capabilities, root would be out.
+            return Err(Error::new("use --proc host", "root would reach the host's files through it")
+                .hint("only in a user namespace, as of --userns auto, it is safe"));
+        }
+        if run.changes.is_some() && identities.is_new() && identities.are_many() {
+            return Err(Error::new("use --changes with --userns", "the owners that exist inside alone would be kept")
+                .hint("leave one of the two out"));
+        }
         let root = root(run)?;
         let changes = run.changes.as_deref().map(changes).transpose()?;
         let network = network(run, caller)?;
         let mut mounts = mounts::mounts(run)?;
-        let workdir = workdir(run.workdir.as_deref(), &root, &mounts)?;
-        let hostname = run.hostname.as_deref().map_or_else(|| Ok(HOSTNAME.to_owned()), hostname)?;
+        let view = View { mounts: &mounts, by_directory: identities.is_new() && !identities.are_shifted() };
+        let workdir = workdir(run.workdir.as_deref(), &root, &view)?;
+        let hostname = hostname(run)?;
+        let is_host = |namespace| namespace == Namespace::Host;
+        let shared = Shared { ipc: is_host(run.ipc), uts: is_host(run.uts), cgroup: is_host(run.cgroupns) };
         // In an archive nobody can be looked up before it is unpacked.
         let deferred = matches!(root, Root::Unpacked(_));
         let user = run.user.as_deref().filter(|text| !deferred || !User::is_named(text));
-        let user = user.map(|text| User::find(text, caller, &root)).transpose()?;
+        let user = user.map(|text| User::find(text, caller, &identities, &root)).transpose()?;
         run.pidfile.as_deref().map_or(Ok(()), pidfile::check)?;
         let grace_ms = units::milliseconds("--stop-timeout", &run.stop_timeout)?;
         let timeout_ms = run.timeout.as_deref().map(|text| units::milliseconds("--timeout", text)).transpose()?;
@@ -133,12 +158,16 @@ impl Spec {
         if run.tty && !std::io::stdin().is_terminal() {
             return Err(Error::new("use --tty", "stdin is no terminal").hint("leave --tty out"));
         }
+        // Seen inside.
+        let uid = if identities.has_root() { 0 } else { caller.uid };
         let environment = environment(run, user.as_ref(), terminal, network)?;
         mounts.extend(environment.notify);
         Ok(Self {
             caller,
             root,
+            proc: run.proc,
             network,
+            shared,
             changes,
             read_only: run.read_only,
             mounts,
@@ -151,7 +180,12 @@ impl Spec {
             timeout_ms: timeout_ms.filter(|time| *time > 0),
             limits: limits(run)?,
             rlimits: rlimit::parse_all(&run.ulimits)?,
-            security: Security::new(run, caller, user.as_ref().map_or(caller.uid, |user| user.credentials.uid))?,
+            security: Security::new(
+                run,
+                identities.are_many(),
+                user.as_ref().map_or(uid, |user| user.credentials.uid),
+            )?,
+            identities,
             user,
             env: environment.entries,
             name: run.command[0].clone(),
@@ -164,8 +198,8 @@ impl Spec {
     /// The root has been unpacked: who the command runs as can be looked up in it.
     pub fn found(&mut self, run: &Run, root: &Path) -> Result<()> {
         let Some(text) = run.user.as_deref().filter(|_| self.user.is_none()) else { return Ok(()) };
-        let user = User::find(text, self.caller, &Root::Directory(root.to_owned()))?;
-        self.security = Security::new(run, self.caller, user.credentials.uid)?;
+        let user = User::find(text, self.caller, &self.identities, &Root::Directory(root.to_owned()))?;
+        self.security = Security::new(run, self.identities.are_many(), user.credentials.uid)?;
         self.env = environment(run, Some(&user), self.terminal, self.network)?.entries;
         self.user = Some(user);
         Ok(())
@@ -175,8 +209,20 @@ impl Spec {
         self.caller
     }
 
+    pub fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
     pub fn root(&self) -> &Root {
         &self.root
+    }
+
+    pub fn proc(&self) -> Proc {
+        self.proc
+    }
+
+    pub fn shared(&self) -> Shared {
+        self.shared
     }
 
     pub fn network(&self) -> Network {
@@ -367,7 +413,16 @@ fn network(run: &Run, caller: Caller) -> Result<Network> {
     }
 }
 
-fn hostname(name: &OsStr) -> Result<String> {
+fn hostname(run: &Run) -> Result<String> {
+    let Some(name) = run.hostname.as_deref() else {
+        return Ok(match run.uts {
+            Namespace::Private => HOSTNAME.to_owned(),
+            Namespace::Host => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        });
+    };
+    if run.uts == Namespace::Host {
+        return Err(Error::new("use --hostname", "by --uts host it is the host's").hint("leave one of the two out"));
+    }
     let step = || format!("use the hostname {}", name.display());
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
     match name.to_str() {
@@ -386,7 +441,7 @@ fn stop_signal(text: &str) -> Result<Signal> {
 }
 
 /// Without `-w` the caller's directory, which is `/` where it does not exist inside.
-fn workdir(asked: Option<&Path>, root: &Root, mounts: &[Mount]) -> Result<Workdir> {
+fn workdir(asked: Option<&Path>, root: &Root, view: &View<'_>) -> Result<Workdir> {
     let (path, required) = match asked {
         Some(path) if !path.is_absolute() => {
             let step = format!("use the working directory {}", path.display());
@@ -402,7 +457,7 @@ fn workdir(asked: Option<&Path>, root: &Root, mounts: &[Mount]) -> Result<Workdi
                     error
                 }
             })?;
-            if *root == Root::Host && !is_seen(&path, mounts) {
+            if *root == Root::Host && !view.shows(&path) {
                 let shown = path.display();
                 warn!("{shown} is not seen inside, the command starts in / (hint: -v {shown}:{shown})");
             }
@@ -415,12 +470,21 @@ fn workdir(asked: Option<&Path>, root: &Root, mounts: &[Mount]) -> Result<Workdi
     })
 }
 
-/// Is a directory of the host seen in the view of it? Other file systems are not, nor what nsl makes anew.
-fn is_seen(path: &Path, mounts: &[Mount]) -> bool {
-    let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
-    let is_new = ["/dev", "/proc", "/run", "/sys", "/tmp"].iter().any(|new| path.starts_with(new));
-    let holds = |mount: &Mount| path.starts_with(&mount.target) && !matches!(mount.kind, Kind::Tmpfs(_));
-    mounts.iter().any(holds) || (!is_new && device(path) == device(Path::new("/")))
+/// What is seen of the host in the view of it.
+struct View<'a> {
+    mounts: &'a [Mount],
+    /// Each directory of the root is seen by itself, with all that is mounted below; else that one file system alone.
+    by_directory: bool,
+}
+
+impl View<'_> {
+    /// Is a directory of the host seen? What nsl makes anew is not.
+    fn shows(&self, path: &Path) -> bool {
+        let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
+        let is_new = ["/dev", "/proc", "/run", "/sys", "/tmp"].iter().any(|new| path.starts_with(new));
+        let holds = |mount: &Mount| path.starts_with(&mount.target) && !matches!(mount.kind, Kind::Tmpfs(_));
+        self.mounts.iter().any(holds) || !is_new && (self.by_directory || device(path) == device(Path::new("/")))
+    }
 }
 
 fn strings(words: &[OsString]) -> Result<Vec<u8>> {
@@ -511,6 +575,13 @@ mod tests {
         assert!(!refusal(&["-u", "me"], ROOT).is_empty());
         assert!(!refusal(&["-u", "4294967295"], ROOT).is_empty());
         assert!(refusal(&["-u", "5"], USER).contains("without root"));
+    }
+
+    #[test]
+    fn the_hosts_proc_needs_a_user_namespace() {
+        assert!(refusal(&["--proc", "host"], ROOT).contains("the host's files"));
+        assert_eq!(spec_of(&["--proc", "host"], USER).unwrap().proc(), Proc::Host);
+        assert_eq!(spec_of(&[], ROOT).unwrap().proc(), Proc::New);
     }
 
     #[test]

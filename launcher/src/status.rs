@@ -24,22 +24,27 @@ pub enum Received {
 /// Takes the next report; waits for it unless `flags` say otherwise.
 pub fn receive(socket: BorrowedFd<'_>, flags: MsgFlags) -> Result<Received, Errno> {
     let mut bytes = [0; Report::SIZE];
-    let mut control = cmsg_space!(RawFd);
-    let (length, descriptor) = loop {
-        let mut buffers = [IoSliceMut::new(&mut bytes)];
-        let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
-        match recvmsg::<()>(socket.as_raw_fd(), &mut buffers, Some(&mut control), flags) {
-            // A peer that ended without reading its orders: told once, ahead of what the peer had still said.
-            Err(Errno::EINTR | Errno::ECONNRESET) => {}
-            Err(error) => return Err(error),
-            Ok(message) => break (message.bytes, message.cmsgs().ok().and_then(descriptor_in)),
-        }
-    };
+    let (length, descriptor) = packet(socket, &mut bytes, flags)?;
     if length == 0 {
         return Ok(Received::End);
     }
     let report = Report::decode(&bytes[..length]).ok_or(Errno::EBADMSG)?;
     Ok(Received::Report(report, descriptor))
+}
+
+/// The next packet: how long it is, and the descriptor that came with it.
+fn packet(socket: BorrowedFd<'_>, bytes: &mut [u8], flags: MsgFlags) -> Result<(usize, Option<OwnedFd>), Errno> {
+    let mut control = cmsg_space!(RawFd);
+    let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
+    loop {
+        let mut buffers = [IoSliceMut::new(bytes)];
+        match recvmsg::<()>(socket.as_raw_fd(), &mut buffers, Some(&mut control), flags) {
+            // A peer that ended without reading its orders: told once, ahead of what the peer had still said.
+            Err(Errno::EINTR | Errno::ECONNRESET) => {}
+            Err(error) => return Err(error),
+            Ok(message) => return Ok((message.bytes, message.cmsgs().ok().and_then(descriptor_in))),
+        }
+    }
 }
 
 fn descriptor_in(messages: impl Iterator<Item = ControlMessageOwned>) -> Option<OwnedFd> {
@@ -52,11 +57,25 @@ fn descriptor_in(messages: impl Iterator<Item = ControlMessageOwned>) -> Option<
 
 /// Sends a report, with a descriptor if it carries one.
 pub fn report(socket: BorrowedFd<'_>, report: Report, descriptor: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+    send(socket, &report.encode(), descriptor)
+}
+
+/// Gives the child an order, with a descriptor if it carries one.
+pub fn order(socket: BorrowedFd<'_>, order: u8, descriptor: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+    send(socket, &[order], descriptor)
+}
+
+/// Waits for the next order; nothing if nobody can give one any more.
+pub fn take_order(socket: BorrowedFd<'_>) -> Result<(Option<u8>, Option<OwnedFd>), Errno> {
+    let mut order = [0];
+    let (length, descriptor) = packet(socket, &mut order, MsgFlags::empty())?;
+    Ok(((length == 1).then_some(order[0]), descriptor))
+}
+
+fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
     let number = descriptor.map(|descriptor| [descriptor.as_raw_fd()]);
     let rights = number.as_ref().map(|number| ControlMessage::ScmRights(number));
-    let bytes = report.encode();
-    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&bytes)], rights.as_slice(), MsgFlags::MSG_NOSIGNAL, None)
-        .map(drop)
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], rights.as_slice(), MsgFlags::MSG_NOSIGNAL, None).map(drop)
 }
 
 /// Lets the init start the command. An init that is gone has reported why.

@@ -48,8 +48,15 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, Errno>
     }
     // SAFETY: args is of the size given and lives through the call, and so does pidfd; without CLONE_VM the child
     // has a memory of its own, and with one thread nothing in it is locked.
-    let result = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
-    match checked(result)? {
+    let mut result = checked(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) });
+    if result == Err(Errno::NOSYS) && cgroup.is_none() {
+        // A seccomp filter cannot look into its arguments, so those of containers forbid it all. (A cgroup it alone takes.)
+        let flags = args.flags | args.exit_signal;
+        // SAFETY: as above; the stack 0 stands for a copy of this one, and clone(2) puts the pidfd where it would put the
+        // parent's thread ID, the third argument on every architecture that nsl is built for.
+        result = checked(unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) });
+    }
+    match result? {
         0 => Ok(Side::Child),
         // SAFETY: the kernel put a new descriptor there, which nobody else owns.
         pid => Ok(Side::Parent { pid: pid as u32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
@@ -74,6 +81,13 @@ pub fn execute(file: BorrowedFd<'_>, name: &CStr, argument: &CStr) -> Errno {
     last_error()
 }
 
+/// Gives the files in the mount tree at `tree`, all that is mounted below included, the owners that the maps of a user
+/// namespace make of theirs: `mount_setattr(2)`, "ID-mapped mounts".
+pub fn shift_ids(tree: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    let userns_fd = namespace.as_raw_fd() as u64;
+    set_mount_attributes(tree, (libc::MOUNT_ATTR_IDMAP, 0), userns_fd, true)
+}
+
 /// Sets attributes of the mount at `mount`, and of all that are mounted below it if `whole_tree`, and takes others from
 /// it: `mount_setattr(2)`.
 pub fn set_attributes(
@@ -82,8 +96,16 @@ pub fn set_attributes(
     clear: MountAttrFlags,
     whole_tree: bool,
 ) -> Result<(), Errno> {
-    let (attr_set, attr_clr) = (set.bits().into(), clear.bits().into());
-    let attributes = libc::mount_attr { attr_set, attr_clr, propagation: 0, userns_fd: 0 };
+    set_mount_attributes(mount, (set.bits().into(), clear.bits().into()), 0, whole_tree)
+}
+
+fn set_mount_attributes(
+    mount: BorrowedFd<'_>,
+    (attr_set, attr_clr): (u64, u64),
+    userns_fd: u64,
+    whole_tree: bool,
+) -> Result<(), Errno> {
+    let attributes = libc::mount_attr { attr_set, attr_clr, propagation: 0, userns_fd };
     let flags = libc::AT_EMPTY_PATH | if whole_tree { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the struct is of the size given and lives through the call.
     let result = unsafe {

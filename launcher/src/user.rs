@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::spec::{Caller, Root};
+use crate::userns::Identities;
 use nix::errno::Errno;
 use nsl_shared::boot::Credentials;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
@@ -40,7 +41,7 @@ impl User {
     }
 
     /// The user of `-u`: `USER[:GROUP]`, each a number or a name. A number is one, whatever the files call so.
-    pub fn find(text: &str, caller: Caller, root: &Root) -> Result<Self> {
+    pub fn find(text: &str, caller: Caller, identities: &Identities, root: &Root) -> Result<Self> {
         let step = || format!("run as user {text}");
         let (user, group) = match text.split_once(':') {
             Some((user, group)) => (user, Some(group)),
@@ -58,12 +59,21 @@ impl User {
             (None, Some(account)) => account.gid,
             (None, None) => uid,
         };
-        if !caller.is_privileged() && (uid, gid) != (caller.uid, caller.gid) {
-            return Err(Error::os(step(), Errno::EPERM).hint("without root only your own user exists inside"));
+        if !identities.contain(caller, uid, gid) {
+            return Err(if identities.are_many() {
+                Error::new(step(), "it does not exist inside").hint("--userns auto:SIZE tells how many do")
+            } else {
+                Error::os(step(), Errno::EPERM)
+                    .hint("without root only your own user exists inside, unless there are more by --userns auto")
+            });
         }
-        // As docker has it: a group that is given is the only one. Without root there are none to be given.
+        // As docker has it: a group that is given is the only one. With one identity there are none to be given.
         let groups = match (&account, group) {
-            (Some(account), None) if caller.is_privileged() => files.groups_of(user, account.gid)?,
+            (Some(account), None) if identities.are_many() => {
+                let mut groups = files.groups_of(user, account.gid)?;
+                groups.retain(|group| identities.contain(caller, uid, *group));
+                groups
+            }
             _ => Vec::new(),
         };
         let variables = account.map(|account| variables(user, &account.home)).unwrap_or_default();
@@ -214,7 +224,7 @@ mod tests {
         }
 
         fn find(&self, text: &str) -> Result<User> {
-            User::find(text, ROOT, &Root::Directory(self.0.clone()))
+            User::find(text, ROOT, &Identities::Host, &Root::Directory(self.0.clone()))
         }
 
         fn refusal(&self, text: &str) -> String {
@@ -261,6 +271,8 @@ mod tests {
         for text in ["-1", "1x", " 5", "ann:audio:x", "\n"] {
             assert!(!root.refusal(text).is_empty(), "{text}");
         }
-        assert!(User::find("ann", ROOT, &Root::Empty).unwrap_err().to_string().contains("empty root"));
+        assert!(
+            User::find("ann", ROOT, &Identities::Host, &Root::Empty).unwrap_err().to_string().contains("empty root")
+        );
     }
 }

@@ -4,6 +4,7 @@
 //!   nsl                                   its child                            the command
 //!    │ clone3 ─────────────────────────────▶│ every signal blocked
 //!    │◀──────────── Report::Netlink (+ fd) ─│ a netlink socket, opened in the new network namespace
+//!    │ TREE (+ fd) …, MAPPED ──────────────▶│ only where it waits for its ids
 //!    │ makes the network ┐                  │ assembles the root
 //!    │                   │◀─ Terminal (+ fd)│ the master of the pty, if there is one
 //!    │                   │                  │ execveat(nsl-init) with BOOT_FD, STATUS_FD
@@ -490,5 +491,9 @@ impl Report {
     }
 }
 
-/// The one order that nsl gives on the status socket: the network is ready, start the command.
+/// The order that nsl gives the init on the status socket: the network is ready, start the command.
 pub const GO: [u8; 1] = *b"g";
+/// What nsl tells its child before, where that waits for its ids: a mount tree comes with this (`SCM_RIGHTS`) …
+pub const TREE: u8 = b't';
+/// … and the maps of users and groups are written.
+pub const MAPPED: u8 = b'm';

@@ -4,11 +4,13 @@
 use super::inside::{ALL_USERS, DIRECTORY};
 use super::mount::{NODEV, NOSUID_NOEXEC, READ_ONLY, Result};
 use super::{Assembly, Pty};
+use crate::plan::TTY_GROUP;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pty::OpenptFlags;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use tracing::debug;
 
 const DEVICE: Mode = Mode::from_raw_mode(0o666);
 
@@ -22,11 +24,9 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 ];
-/// The group "tty" of every distribution, which owns terminals.
-const TTY_GROUP: &[u8] = b"5";
 
 impl Assembly<'_> {
-    pub(super) fn make_devices(&self, bound: bool) -> Result<()> {
+    pub(super) fn make_devices(&self, bound: bool, tty_group: bool) -> Result<()> {
         let target = self.mount_point("dev")?;
         let devices = self.mounts.create("tmpfs", &[("mode", b"755")], NOSUID_NOEXEC)?;
         for (name, target) in DEVICE_LINKS {
@@ -50,9 +50,10 @@ impl Assembly<'_> {
                 self.mounts.attach(&self.device_of_host(name, major, minor)?, &devices, name)?;
             }
         }
+        let group = TTY_GROUP.to_string();
         let mut options: Vec<(&str, &[u8])> = vec![("newinstance", b""), ("ptmxmode", b"666"), ("mode", b"620")];
-        if !self.user_namespace {
-            options.push(("gid", TTY_GROUP));
+        if tty_group {
+            options.push(("gid", group.as_bytes()));
         }
         self.mounts.attach(&self.mounts.create("devpts", &options, NOSUID_NOEXEC)?, &devices, "pts")
     }
@@ -75,8 +76,21 @@ impl Assembly<'_> {
 
     pub(super) fn mount_sys(&self) -> Result<()> {
         let target = self.mount_point("sys")?;
-        let sys = self.mounts.create("sysfs", &[], NOSUID_NOEXEC | NODEV | READ_ONLY)?;
-        self.mounts.attach(&sys, &target, "")
+        match self.mounts.create("sysfs", &[], NOSUID_NOEXEC | NODEV | READ_ONLY) {
+            Ok(sys) => self.mounts.attach(&sys, &target, ""),
+            // In a user namespace, where a container around nsl hides parts of its own: that one, then.
+            Err(Errno::PERM) => {
+                debug!("no new sysfs; the host's is bound");
+                self.bind(Path::new("/sys"), Path::new("sys"), READ_ONLY)
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// The host's /proc.
+    pub(super) fn attach_proc(&self) -> Result<()> {
+        let tree = self.proc.as_ref().ok_or(Errno::NOENT)?;
+        self.mounts.attach(tree, self.mount_point("proc")?, "")
     }
 
     /// A pty, whose slave is the console as well.

@@ -1,9 +1,9 @@
 //! The host's own root, copy-on-write: one overlay or, in a user namespace, one for each of its directories. What can't be
 //! overlaid is shown read-only; nothing is ever made in the host's root itself.
 
-use super::Assembly;
 use super::inside::{ALL_USERS, DIRECTORY, make_directory};
 use super::mount::{NODEV, READ_ONLY, Result};
+use super::{Assembly, LAYERS_OF_USER};
 use crate::mounts::Tmpfs;
 use rustix::fs::{CWD, Mode, XattrFlags};
 use rustix::io::Errno;
@@ -31,16 +31,42 @@ impl Assembly<'_> {
             rustix::fs::setxattr(name, "trusted.overlay.opaque", b"y", XattrFlags::empty())?;
         }
         match self.mounts.create("overlay", &layers, NODEV) {
-            Err(Errno::INVAL) => self.bind_host(),
+            Err(Errno::INVAL) => self.bind_host(Path::new("/")),
             mount => self.set_root(mount?),
         }
     }
 
+    /// The same in a user namespace, over a mount of the host's root that shows other owners.
+    pub(super) fn overlay_shifted_host(&mut self) -> Result<()> {
+        let mut covered = Vec::new();
+        for (name, mode, tmpfs) in [("run", DIRECTORY, Tmpfs::RUN), ("tmp", ALL_USERS, Tmpfs::TMP)] {
+            let upper = Path::new("upper").join(name);
+            rustix::fs::mkdirat(CWD, &upper, mode)?;
+            match rustix::fs::setxattr(&upper, "user.overlay.opaque", b"y", XattrFlags::empty()) {
+                // Before Linux 6.6 a tmpfs has no attributes of users.
+                Err(Errno::OPNOTSUPP) => covered.push((name, tmpfs)),
+                result => result?,
+            }
+        }
+        rustix::fs::mkdirat(CWD, "lower", DIRECTORY)?;
+        let lower = self.shifted.pop_front().ok_or(Errno::NOENT)?;
+        self.mounts.attach(&lower, CWD, "lower")?;
+        match self.mounts.create("overlay", &LAYERS_OF_USER, NODEV) {
+            Err(Errno::INVAL) => return self.bind_host(Path::new("lower")),
+            mount => self.set_root(mount?)?,
+        }
+        for (name, tmpfs) in covered {
+            let mount = self.create_tmpfs(&tmpfs, MountAttrFlags::empty())?;
+            self.mounts.attach(&mount, self.mount_point(name)?, "")?;
+        }
+        Ok(())
+    }
+
     /// Where the host's root is an overlay of overlays, and no more can be stacked. It is read-only from the start, so
     /// that nothing is made in it.
-    fn bind_host(&mut self) -> Result<()> {
+    fn bind_host(&mut self, host: &Path) -> Result<()> {
         self.warn_of_layers();
-        let root = self.mounts.copy(CWD, Path::new("/"), false)?;
+        let root = self.mounts.copy(CWD, host, false)?;
         self.mounts.change(&root, NODEV | READ_ONLY, MountAttrFlags::empty())?;
         self.set_root(root)?;
         self.bind_names_of_layer()?;

@@ -31,6 +31,10 @@ pub struct Pty {
     pub slave: OwnedFd,
 }
 
+/// The layers of the root; the last option is for a user namespace alone.
+const LAYERS_OF_USER: [(&str, &[u8]); 4] =
+    [("lowerdir", b"lower"), ("upperdir", b"upper"), ("workdir", b"work"), ("userxattr", b"")];
+
 /// A root in the making.
 pub struct Assembly<'a> {
     steps: &'a [Step],
@@ -40,13 +44,15 @@ pub struct Assembly<'a> {
     /// written over the host's files.
     kept: Option<BorrowedFd<'a>>,
     mounts: Mounts,
+    /// Trees from the launcher, with shifted owners, for the root and the mounts in the order of their steps.
+    shifted: VecDeque<OwnedFd>,
     /// Of the mounts that were asked for, in the order of their steps.
     sources: VecDeque<Result<OwnedFd>>,
     scratch: Option<OwnedFd>,
     root: Option<OwnedFd>,
     /// For the init: what the command may reach.
     pub landlock: Option<OwnedFd>,
-    /// For the init: the procfs on /proc.
+    /// For the init: the procfs on /proc. The host's, if that is asked for, is opened before it is covered.
     pub proc: Option<OwnedFd>,
     /// Mounts that are the root as well, and at last read-only with it.
     parts: Vec<OwnedFd>,
@@ -65,6 +71,7 @@ impl<'a> Assembly<'a> {
             user_namespace,
             kept,
             mounts: Mounts::default(),
+            shifted: VecDeque::new(),
             sources: VecDeque::new(),
             scratch: None,
             root: None,
@@ -77,6 +84,11 @@ impl<'a> Assembly<'a> {
         }
     }
 
+    /// Uses these trees, which the launcher has opened, instead of opening them.
+    pub fn give(&mut self, shifted: VecDeque<OwnedFd>) {
+        self.shifted = shifted;
+    }
+
     /// Carries out one step; `Terminal` alone has something to give back.
     pub fn carry_out(&mut self, step: &Step) -> Result<Option<Pty>> {
         match step {
@@ -84,10 +96,14 @@ impl<'a> Assembly<'a> {
             Step::PrivateMounts => {
                 rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
                 self.open_sources();
+                if self.steps.contains(&Step::HostProc) {
+                    self.proc = Some(self.mounts.tree(Path::new("/proc"))?);
+                }
             }
             Step::Scratch => self.make_scratch()?,
             Step::Changes(path) => self.enter_changes(path)?,
-            Step::HostOverlay => self.overlay_host()?,
+            Step::HostOverlay { shifted: false } => self.overlay_host()?,
+            Step::HostOverlay { shifted: true } => self.overlay_shifted_host()?,
             Step::Fresh(name) => self.mount_fresh(name)?,
             Step::EmptyRoot => self.make_empty_root()?,
             Step::DirectoryRoot(path) => self.bind_root(path)?,
@@ -104,9 +120,10 @@ impl<'a> Assembly<'a> {
                 self.write_names(scratch)?;
                 self.bind_names(scratch, self.is_read_only())?;
             }
-            Step::Devices { bound } => self.make_devices(*bound)?,
+            Step::Devices { bound, tty_group } => self.make_devices(*bound, *tty_group)?,
             Step::Sys { bound: true } => self.bind(Path::new("/sys"), Path::new("sys"), READ_ONLY)?,
             Step::Sys { bound: false } => self.mount_sys()?,
+            Step::HostProc => self.attach_proc()?,
             Step::Mount(mount) => self.mount(mount)?,
             Step::Proc => self.mount_proc()?,
             Step::Landlock(rules) => {
@@ -120,7 +137,7 @@ impl<'a> Assembly<'a> {
                 rustix::process::pivot_root(".", ".")?;
             }
             // The spawner's own.
-            Step::Netlink | Step::Execute => {}
+            Step::Netlink | Step::AwaitIdentities { .. } | Step::Execute => {}
         }
         Ok(None)
     }
@@ -164,13 +181,14 @@ impl<'a> Assembly<'a> {
             rustix::fs::mkdirat(CWD, name, DIRECTORY)?;
         }
         // Overlay takes a name of at most 255 bytes, in which some have a meaning.
-        rustix::fs::symlinkat(lower, CWD, "lower")?;
-        let mut options: Vec<(&str, &[u8])> =
-            vec![("lowerdir", b"lower"), ("upperdir", b"upper"), ("workdir", b"work")];
-        if self.user_namespace {
-            options.push(("userxattr", b""));
+        if let Some(shifted) = self.shifted.pop_front() {
+            rustix::fs::mkdirat(CWD, "lower", DIRECTORY)?;
+            self.mounts.attach(&shifted, CWD, "lower")?;
+        } else {
+            rustix::fs::symlinkat(lower, CWD, "lower")?;
         }
-        self.set_root(self.mounts.create("overlay", &options, NODEV)?)?;
+        let options = if self.user_namespace { &LAYERS_OF_USER[..] } else { &LAYERS_OF_USER[..3] };
+        self.set_root(self.mounts.create("overlay", options, NODEV)?)?;
         if self.names_through_link
             && let Err(errno) = self.write_names_through_link()
         {
@@ -195,7 +213,7 @@ impl<'a> Assembly<'a> {
     }
 
     fn bind_root(&mut self, path: &Path) -> Result<()> {
-        let tree = self.mounts.tree(path)?;
+        let tree = self.shifted.pop_front().map_or_else(|| self.mounts.tree(path), Ok)?;
         let was_read_only = rustix::fs::fstatvfs(&tree)?.f_flag.contains(StatVfsMountFlags::RDONLY);
         // A device in somebody's directory is none inside.
         let read_only = if self.is_read_only() { READ_ONLY } else { MountAttrFlags::empty() };

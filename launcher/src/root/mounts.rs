@@ -16,6 +16,9 @@ impl Assembly<'_> {
     /// Takes hold of the sources in the host, in the order of their steps, before anything is mounted over them. What
     /// is mounted in them can't reach the host any more.
     pub(super) fn open_sources(&mut self) {
+        if !self.shifted.is_empty() {
+            return;
+        }
         let steps = self.steps.iter();
         let mounts = steps.filter_map(|step| if let Step::Mount(mount) = step { Some(&mount.kind) } else { None });
         self.sources = mounts
@@ -35,7 +38,7 @@ impl Assembly<'_> {
         let read_only = if *read_only { READ_ONLY } else { MountAttrFlags::empty() };
         match kind {
             Kind::Bind(_) => {
-                let tree = self.sources.pop_front().ok_or(Errno::NOENT)??;
+                let tree = self.source()?;
                 // A device that was asked for by its own name is to work.
                 let devices = if is_device(&tree)? { MountAttrFlags::empty() } else { NODEV };
                 self.bind_tree(&tree, target, devices | read_only)
@@ -45,10 +48,19 @@ impl Assembly<'_> {
                 self.cover(&self.directory(target)?, &mount)
             }
             Kind::Overlay(_) => {
-                let lower = self.sources.pop_front().ok_or(Errno::NOENT)??;
-                let mount = self.overlay_of(&lower, NODEV | read_only)?;
+                let is_shifted = !self.shifted.is_empty();
+                let lower = self.source()?;
+                let mount = self.overlay_of(&lower, is_shifted, NODEV | read_only)?;
                 self.cover(&self.directory(target)?, &mount)
             }
+        }
+    }
+
+    /// The next of those that are held.
+    fn source(&mut self) -> Result<OwnedFd> {
+        match self.shifted.pop_front() {
+            Some(tree) => Ok(tree),
+            None => self.sources.pop_front().ok_or(Errno::NOENT)?,
         }
     }
 
@@ -74,7 +86,7 @@ impl Assembly<'_> {
 
     /// A copy-on-write view of a directory. From its working directory the lower layer has the shortest of names: one
     /// without characters that mean something to overlay, or too many of them.
-    fn overlay_of(&mut self, lower: &OwnedFd, attributes: MountAttrFlags) -> Result<OwnedFd> {
+    fn overlay_of(&mut self, lower: &OwnedFd, is_shifted: bool, attributes: MountAttrFlags) -> Result<OwnedFd> {
         let scratch = self.scratch.as_ref().ok_or(Errno::NOENT)?;
         let layers = format!("view{}", self.views);
         self.views += 1;
@@ -82,10 +94,14 @@ impl Assembly<'_> {
         for directory in [layers.clone(), name("upper"), name("work")] {
             rustix::fs::mkdirat(scratch, directory, DIRECTORY)?;
         }
+        if is_shifted {
+            rustix::fs::mkdirat(scratch, name("lower"), DIRECTORY)?;
+            self.mounts.attach(lower, scratch, name("lower"))?;
+        }
         // The root of the view is its upper layer's.
         let like = rustix::fs::fstat(lower)?;
         let (uid, gid) = (rustix::fs::Uid::from_raw(like.st_uid), rustix::fs::Gid::from_raw(like.st_gid));
-        if !self.user_namespace {
+        if !self.user_namespace || is_shifted {
             rustix::fs::chownat(scratch, name("upper"), Some(uid), Some(gid), rustix::fs::AtFlags::empty())?;
         }
         let mode = Mode::from_raw_mode(like.st_mode & 0o7777);

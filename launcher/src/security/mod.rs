@@ -6,7 +6,6 @@ pub mod landlock;
 use crate::cli::Run;
 use crate::error::{Error, Result};
 use crate::seccomp;
-use crate::spec::Caller;
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -115,13 +114,15 @@ pub struct Security {
 }
 
 impl Security {
-    /// `uid` is the user that the command runs as, seen inside.
-    pub fn new(run: &Run, caller: Caller, uid: u32) -> Result<Self> {
+    /// `uid` is the user that the command runs as, seen inside; `has_root` says if root exists there, beside others.
+    pub fn new(run: &Run, has_root: bool, uid: u32) -> Result<Self> {
         let added = set(&run.cap_add, "--cap-add")?;
         let dropped = set(&run.cap_drop, "--cap-drop")?;
-        let base = match (run.privileged, caller.is_privileged()) {
+        let base = match (run.privileged, has_root) {
             (true, _) => ALL,
-            // In a user namespace nobody has capabilities but who asks for them.
+            // With one identity nobody has capabilities but who asks for them. Root can map itself in a user namespace
+            // below with this one only (`user_namespaces(7)`, since Linux 5.12).
+            (false, false) if run.nested && uid == 0 => bits(&["SETFCAP"]),
             (false, false) => 0,
             (false, true) => DEFAULT,
         };
@@ -224,13 +225,14 @@ mod tests {
     use crate::cli::{Cli, Command};
     use clap::Parser;
 
-    const ROOT: Caller = Caller { uid: 0, gid: 0, privileged: true };
-    const USER: Caller = Caller { uid: 1000, gid: 1000, privileged: false };
+    /// Is there a root, and who runs the command?
+    const ROOT: (bool, u32) = (true, 0);
+    const USER: (bool, u32) = (false, 1000);
 
-    fn security(words: &[&str], caller: Caller) -> Security {
+    fn security(words: &[&str], (has_root, uid): (bool, u32)) -> Security {
         let cli = Cli::parse_from(["nsl", "run"].iter().chain(words).chain(&["true"]));
         let Command::Run(run) = cli.command else { panic!("no run") };
-        Security::new(&run, caller, caller.uid).expect("valid options")
+        Security::new(&run, has_root, uid).expect("valid options")
     }
 
     #[test]
@@ -269,7 +271,7 @@ mod tests {
         }
         let cli = Cli::parse_from(["nsl", "run", "--seccomp", "./default", "true"]);
         let Command::Run(run) = cli.command else { panic!("no run") };
-        assert!(Security::new(&run, ROOT, 0).err().is_some_and(|error| error.to_string().contains("No such file")));
+        assert!(Security::new(&run, true, 0).err().is_some_and(|error| error.to_string().contains("No such file")));
     }
 
     #[test]
@@ -278,12 +280,14 @@ mod tests {
         let asked = security(&["--cap-add", "NET_ADMIN"], USER);
         assert_eq!((asked.capabilities, asked.ambient), (1 << 12, 1 << 12));
         assert_eq!(security(&["--cap-add", "NET_ADMIN"], ROOT).ambient, 0);
+        assert_eq!(security(&["--nested"], USER).capabilities, 0);
+        assert_eq!(security(&["--nested"], (false, 0)).capabilities, 1 << 31);
     }
 
     #[test]
     fn what_is_no_capability_is_refused() {
         let cli = Cli::parse_from(["nsl", "run", "--cap-add", "FLY", "true"]);
         let Command::Run(run) = cli.command else { panic!("no run") };
-        assert!(Security::new(&run, ROOT, 0).err().is_some_and(|error| error.to_string().contains("'FLY'")));
+        assert!(Security::new(&run, true, 0).err().is_some_and(|error| error.to_string().contains("'FLY'")));
     }
 }

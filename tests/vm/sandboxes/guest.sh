@@ -186,6 +186,41 @@ killed_launcher_of_a_user_leaves_nothing() {
     status 137 wait $!
 }
 
+# --- who is who ----------------------------------------------------------------------------------------------------
+
+sandboxes_are_nested() {
+    nested="nsl run --network none --nested"
+    is "$($nested -- $nested -- nsl run --network none -- cat /proc/1/comm)" nsl-init
+    is "$(as_user "$nested -- $nested -- nsl run --network none -- id -u")" 1000
+}
+# Those of a tmpfs can be since Linux 6.3.
+owners_that_cannot_be_shifted_are_told() {
+    if nsl run --network none --userns auto -- true 2>/var/told; then
+        [ "$(uname -r | cut -d . -f 1-2 | tr . ' ' | awk '{ print $1 * 100 + $2 }')" -ge 603 ]
+    else
+        grep -q 'cannot shift the owners in /: Invalid argument (hint: ' /var/told
+    fi
+}
+# The kernel's tmpfs has attributes of users since 6.6: without them, /run and /tmp are covered.
+root_has_ids_of_its_own() {
+    is "$(unshare -m sh -ec '
+        mount --make-rprivate /
+        mkdir -p /var/disk
+        mount -t ext4 /dev/nvme0n1 /var/disk
+        cd /var/disk
+        mkdir old bin proc sys dev run tmp home
+        cp -a $(ls -d /bin/* | grep -v /nsl) bin
+        cp -a /etc .
+        touch run/hidden tmp/hidden
+        for name in proc sys dev; do mount --rbind /$name $name; done
+        # In a chroot no user namespace can be made.
+        pivot_root . old
+        exec /old/bin/nsl run --network none --userns auto -- sh -c "
+            id -u; stat -c %u /etc/passwd; chown 5 /etc/passwd; stat -c %u /etc/passwd
+            ls -A /run /tmp; stat -c %a /run /tmp; echo new >/tmp/new; cat /tmp/new"')" \
+        "$(printf '0\n0\n5\n/run:\n\n/tmp:\n755\n1777\nnew')"
+}
+
 # --- the kernel ----------------------------------------------------------------------------------------------------
 
 kernel_complained_of_nothing() {
@@ -215,6 +250,9 @@ check "an ordinary user runs a command" user_runs_a_command
 check "an ordinary user writes to a copy" user_writes_to_a_copy
 check "an ordinary user has a terminal" user_has_a_terminal
 check "a killed launcher of a user leaves nothing" killed_launcher_of_a_user_leaves_nothing
+check "sandboxes are nested three deep, also a user's" sandboxes_are_nested
+check "owners that cannot be shifted are told" owners_that_cannot_be_shifted_are_told
+check "root inside has ids of its own" root_has_ids_of_its_own
 check "the kernel complained of nothing" kernel_complained_of_nothing
 summary
 [ "$failed" = 0 ]

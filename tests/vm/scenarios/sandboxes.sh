@@ -35,6 +35,7 @@ put /home/user/own 644 <<<own
 put /home/user/folder/file 644 </dev/null
 copy_modules
 limit=400 memory=512
-start ""
+new_disk
+start "" "${disk_options[@]}"
 ends poweroff 0
 limit=90 memory=192
