@@ -31,12 +31,14 @@ fn settings_of_the_machine_cannot_be_written() {
     through(sandbox(&host, &["--privileged"], &["sh", "-c", attack]));
 }
 
-/// A limit, not a defence: sandboxes in a sandbox need all of /proc, whose settings are root's, and root is the host's.
+/// A limit, not a defence: sandboxes in a sandbox need all of /proc, whose settings are root's, and root is the host's
+/// unless it has users of its own.
 #[test]
 fn root_with_nested_sandboxes_is_root_on_the_machine() {
     let host = crate::host!();
     let attack = "(: >> /proc/sys/kernel/core_pattern) 2>&- && echo through; echo held";
     through(sandbox(&host, &["--nested"], &["sh", "-c", attack]));
+    held(sandbox(&host, &["--nested", "--userns", "auto"], &["sh", "-c", attack]));
     held(sandbox(&host, &["--nested"], &["sh", "-c", attack]).as_user());
 }
 
