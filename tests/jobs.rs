@@ -66,6 +66,11 @@ fn ctrl_c_interrupts_the_foreground_job_and_not_the_shell() {
     pty.line("echo code=$? shell=$$");
     pty.until("code=130 shell=2\r\n");
     pty.until("inner> ");
+    // bash shows its prompt before it is ready to drop a line.
+    let shell = only_child(only_child(pty.pid(), "nsl-init"), "bash");
+    wait_until("bash waits for a key", || {
+        fs::read_to_string(format!("/proc/{shell}/wchan")).is_ok_and(|place| place.contains("poll"))
+    });
     pty.keys(CTRL_C);
     pty.until("^C");
     pty.until("inner> ");

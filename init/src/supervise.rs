@@ -240,10 +240,12 @@ impl<'a> Supervisor<'a> {
             }
             // A make that waits for us in our group, and did not see the key.
             let _ = sys::kill(0, Signal::TSTP);
-        } else {
+        } else if !rustix::process::getpid().is_init() {
+            // A PID 1 is not stopped by it, but would lose a SIGCONT that has come meanwhile (signal(7): one undoes the
+            // other).
             let _ = sys::kill(rustix::process::getpid().as_raw_pid(), Signal::TSTP);
         }
-        // As PID 1, or in a group that no shell looks after, the kernel takes no notice.
+        // In a group that no shell looks after, the kernel takes no notice.
         sys::set_signal_mask(SignalSet::ALL.without(Signal::TSTP));
         sys::set_signal_mask(SignalSet::ALL);
         let continued = sys::is_pending(SignalSet::NONE.with(Signal::CONT));
