@@ -157,6 +157,20 @@ many_leave_nothing() {
     done
 }
 
+command_is_confined() {
+    is "$(isolated awk '/^(NoNewPrivs|Seccomp):/ { print $2 }' /proc/self/status)" "$(printf '1\n2')"
+    status 1 isolated sh -c '(echo x >/proc/sys/kernel/core_pattern) 2>/dev/null'
+    status 1 isolated mount -t tmpfs none /home
+}
+# An older Landlock restricts what it can, and one is told of the rest.
+landlock_restricts_what_it_can() {
+    is "$(isolated_by_landlock sh -c 'cat /etc/passwd 2>/dev/null; echo x >/var/written && echo written' 2>/var/warning)" written
+    case $(uname -r) in
+        5.* | 6.1.*) grep -q "Landlock is older" /var/warning ;;
+    esac
+}
+isolated_by_landlock() { nsl run --network none --landlock ro=/bin,rw=/var -- "$@"; }
+
 # --- as an ordinary user -------------------------------------------------------------------------------------------
 
 as_user() { su -s /bin/sh user -c "$1"; }
@@ -236,6 +250,8 @@ check "nsl-init reaps the machine's orphans" init_reaps_orphans_of_the_machine
 check "a command succeeds" true_succeeds
 check "the command's status is forwarded" status_is_forwarded
 check "the command is alone in its world" command_is_alone
+check "the command is confined" command_is_confined
+check "Landlock restricts what it can" landlock_restricts_what_it_can
 check "the root is copied on write" root_is_copied_on_write
 check "the root can be a directory" root_can_be_a_directory
 check "volumes are seen, read-only where asked" volumes_are_seen
