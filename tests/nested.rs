@@ -46,8 +46,37 @@ fn sandboxes_are_nested_three_deep() {
     let mut with_network = outer.clone();
     with_network.drain(1..3);
     is(host.nsl(&with_network), "0\nnsl-init\n2\nthird");
-    let with_ids = [&["run", "--network", "none", "--userns", "auto"], &outer[3..]].concat();
-    is(host.nsl(&with_ids), "0\nnsl-init\n2\nthird");
+    let without_ids = [&["run", "--network", "none", "--userns", "host"], &outer[3..]].concat();
+    is(host.nsl(&without_ids), "0\nnsl-init\n2\nthird");
+}
+
+/// As root it has ids of its own, also with all the rest that can be asked for.
+#[test]
+fn root_that_nests_is_nobody_outside() {
+    let host = crate::host!();
+    let script = "read -r _ first _ < /proc/self/uid_map; test $first -gt 0 && echo nobody || echo root";
+    let is = |options: &[&str], expected| {
+        host.nsl(run(options, &["sh", "-c", script])).run().assert_prints(expected);
+    };
+    is(&["--nested"], "nobody");
+    is(
+        &["--nested", "--empty", "-v", "/usr:/usr:ro", "-v", "/bin:/bin", "-v", "/lib:/lib", "-v", "/lib64:/lib64"],
+        "nobody",
+    );
+    is(&["--nested", "--userns", "host"], "root");
+    is(&["--nested", "--privileged"], "root");
+    is(&[], "root");
+    let output = host.nsl(run(&["--nested", "--changes", &format!("{DIR}/kept")], &["true"])).run();
+    output.assert_refused(125, &["owners", "--nested comes with --userns auto", "--userns host"]);
+}
+
+#[test]
+fn where_root_can_have_no_ids_of_its_own_to_nest_another_way_is_told() {
+    let host = crate::host!();
+    // The kernel has no ID-mapped mounts of a procfs.
+    let root = format!("/proc/self/fdinfo:{DIR}/x");
+    let output = host.nsl(run(&["--nested", "-v", &root], &["true"])).run();
+    output.assert_refused(125, &["shift the owners in /proc/", "Invalid argument", "use --userns host"]);
 }
 
 #[test]

@@ -219,7 +219,7 @@ fn namespaces_can_be_made_where_sandboxes_nest_and_nowhere_else() {
     let run = |options: &[&str]| {
         host.nsl(["run", "--network", "none"].iter().chain(options).chain(&["--", "sh", "-c", script])).run()
     };
-    for options in [&["--nested"], &["--privileged"]] {
+    for options in [&["--nested"][..], &["--nested", "--userns", "host"], &["--privileged"]] {
         run(options).assert_prints("made");
     }
     let refused = run(&[]);

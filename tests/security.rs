@@ -50,7 +50,7 @@ fn what_tells_of_the_whole_machine_is_hidden_and_what_rules_it_is_read_only() {
         done; echo 100 > self/oom_score_adj; cat self/oom_score_adj";
     host.nsl(sandbox(&[], script)).run().assert_prints("100");
     let script = "grep -q Timer /proc/timer_list && (: >> /proc/sys/kernel/hostname) && echo open";
-    host.nsl(sandbox(&["--nested"], script)).run().assert_prints("open");
+    host.nsl(sandbox(&["--nested", "--userns", "host"], script)).run().assert_prints("open");
     host.nsl(sandbox(&["--privileged"], script)).run().assert_prints("open");
 }
 

@@ -155,7 +155,7 @@ pub struct Run {
 
     /// Who exists inside: with auto, root is you, or as root a range of ids that nobody else has, with keep-id you are
     /// yourself, and in both the others are your ranges of /etc/subuid and /etc/subgid; host makes no user namespace
-    /// [default: host as root, else nobody but you]
+    /// [default: host as root, but auto with --nested; else nobody but you]
     #[arg(long, value_name = "auto[:SIZE]|keep-id[:SIZE]|host", help_heading = "Namespaces")]
     pub userns: Option<String>,
 
@@ -194,7 +194,8 @@ pub struct Run {
     #[arg(long, value_name = "ro=PATH,rw=PATH,…", help_heading = "Security")]
     pub landlock: Vec<String>,
 
-    /// Let the command make namespaces and sandboxes of its own
+    /// Let the command make namespaces and sandboxes of its own; as root it gets --userns auto, unless --userns says
+    /// otherwise
     #[arg(long, help_heading = "Security")]
     pub nested: bool,
 

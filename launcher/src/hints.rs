@@ -73,7 +73,7 @@ pub fn map(file: &str, error: &std::io::Error) -> Error {
     match error.errno() {
         Some(Errno::EPERM | Errno::EINVAL) => error.hint(
             "this root lacks CAP_SETUID or CAP_SETGID, or is in a user namespace without these ids: see \
-             /proc/self/uid_map",
+             /proc/self/uid_map, or use --userns host",
         ),
         _ => error,
     }
@@ -99,9 +99,9 @@ pub fn shifted(path: &Path, errno: rustix::io::Errno) -> Error {
     let error = Error::os(format!("shift the owners in {}", path.display()), Errno::from_raw(errno.raw_os_error()));
     match errno {
         rustix::io::Errno::INVAL => error
-            .hint("the file system, or one mounted below, has no ID-mapped mounts in this kernel: leave --userns out"),
+            .hint("the file system, or one mounted below, has no ID-mapped mounts in this kernel: use --userns host"),
         rustix::io::Errno::PERM => {
-            error.hint("its owners are shifted already, or it belongs to another user namespace: leave --userns out")
+            error.hint("its owners are shifted already, or it belongs to another user namespace: use --userns host")
         }
         _ => error,
     }
@@ -253,8 +253,9 @@ pub fn child_step(plan: &Plan, step: &Step, errno: i32) -> Error {
         (Step::HostOverlay { .. } | Step::DirectoryOverlay(_) | Step::Overlay(_), Errno::ENODEV) => {
             error.hint(NO_OVERLAY)
         }
-        (Step::HostOverlay { shifted: true }, Errno::EPERM) => error
-            .hint("an overlay with shifted owners needs Linux 5.19: use --rootfs or --empty, or leave --userns out"),
+        (Step::HostOverlay { shifted: true }, Errno::EPERM) => {
+            error.hint("an overlay with shifted owners needs Linux 5.19: use --rootfs or --empty, or --userns host")
+        }
         (Step::HostOverlay { .. }, Errno::EPERM) => {
             error.hint("this root is one of a user namespace: use --userns keep-id, or --rootfs or --empty")
         }

@@ -31,6 +31,10 @@ const HOSTNAME_MAX: usize = 64;
 /// The hostname inside, unless another is asked for.
 const HOSTNAME: &str = "nsl";
 
+/// What a user namespace that nobody asked for comes from.
+const NESTED_AS_ROOT: &str =
+    "as root, --nested comes with --userns auto: --userns host does without, and trusts the command";
+
 /// What the command's root directory is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Root {
@@ -128,7 +132,7 @@ impl Spec {
     }
 
     fn for_caller(run: &Run, caller: Caller) -> Result<Self> {
-        let identities = Identities::new(run.userns.as_deref(), caller)?;
+        let identities = Identities::new(userns(run, caller), caller)?;
         if run.proc == Proc::Host && !identities.is_new() {
             // Through /proc/PID/root of a process with fewer capabilities, root would be out.
             return Err(Error::new("use --proc host", "root would reach the host's files through it")
@@ -136,7 +140,7 @@ impl Spec {
         }
         if run.changes.is_some() && identities.is_new() && identities.are_many() {
             return Err(Error::new("use --changes with --userns", "the owners that exist inside alone would be kept")
-                .hint("leave one of the two out"));
+                .hint(if run.userns.is_some() { "leave one of the two out" } else { NESTED_AS_ROOT }));
         }
         let root = root(run)?;
         let changes = run.changes.as_deref().map(changes).transpose()?;
@@ -316,6 +320,13 @@ impl Spec {
     pub fn is_watched(&self) -> bool {
         self.is_watched
     }
+}
+
+/// Where sandboxes are made in it, /proc lies open, with settings that make root inside the host's: so that it is
+/// another's.
+fn userns(run: &Run, caller: Caller) -> Option<&str> {
+    let is_open = run.nested && !run.privileged && caller.is_privileged();
+    run.userns.as_deref().or(is_open.then_some("auto"))
 }
 
 fn environment(run: &Run, user: Option<&User>, terminal: bool, network: Network) -> Result<Environment> {
@@ -582,6 +593,17 @@ mod tests {
         assert!(refusal(&["--proc", "host"], ROOT).contains("the host's files"));
         assert_eq!(spec_of(&["--proc", "host"], USER).unwrap().proc(), Proc::Host);
         assert_eq!(spec_of(&[], ROOT).unwrap().proc(), Proc::New);
+    }
+
+    #[test]
+    fn root_with_nested_sandboxes_has_ids_of_its_own_unless_others_are_asked_for() {
+        let is_shifted = |words: &[&str], caller| spec_of(words, caller).unwrap().identities().are_shifted();
+        assert!(is_shifted(&["--nested"], ROOT));
+        for words in [&["--nested", "--userns", "host"][..], &["--nested", "--privileged"], &["--privileged"], &[]] {
+            assert_eq!(*spec_of(words, ROOT).unwrap().identities(), Identities::Host, "{words:?}");
+        }
+        assert_eq!(*spec_of(&["--nested"], USER).unwrap().identities(), Identities::Own);
+        assert!(refusal(&["--nested", "--changes", "/tmp/kept"], ROOT).contains("--userns host"));
     }
 
     #[test]

@@ -51,7 +51,10 @@ fn a_read_only_volume_cannot_be_made_writable() {
     let quiet = format!("exec 2>/dev/null; {attack}");
     held(sandbox(&host, &["-v", &volume], &["sh", "-c", &quiet]));
     held(sandbox(&host, &["-v", &volume], &["sh", "-c", &quiet]).as_user());
-    held(sandbox(&host, &["-v", &volume, "--nested"], &["unshare", "-Urm", "sh", "-c", &quiet]).as_user());
+    for as_user in [false, true] {
+        let nested = sandbox(&host, &["-v", &volume, "--nested"], &["unshare", "-Urm", "sh", "-c", &quiet]);
+        held(if as_user { nested.as_user() } else { nested });
+    }
     assert_eq!(host.sh(&format!("ls {DIR}/volume; cat {DIR}/volume/file")), "file\nkept\n");
     through(sandbox(&host, &["-v", &volume, "--privileged"], &["sh", "-c", &quiet]));
 }
