@@ -60,9 +60,9 @@ fn what_is_written_vanishes_and_what_is_read_only_stays_so() {
     host.accept();
     let options = ["-v", &format!("{DIR}/v:/mnt:ro"), "-v", &format!("{DIR}/v:/opt")];
     let script = "cat /mnt/file; for f in /mnt/new '/mnt/a b/new'; do (: > \"$f\") 2>&1 | grep -o Read-only; done
-        echo two > /opt/new; cat /mnt/new; rm /opt/new; echo x > /tmp/x; findmnt -no FSTYPE,OPTIONS '/mnt/a b' | grep -o '^tmpfs *ro,nodev'";
+        echo two > /opt/new; cat /mnt/new; rm /opt/new; echo x > /tmp/x; findmnt -no FSTYPE,OPTIONS '/mnt/a b' | grep -o '^tmpfs *ro,nosuid,nodev'";
     each_way(&host, &options, script, |output| {
-        output.assert_prints("one\nRead-only\nRead-only\ntwo\ntmpfs  ro,nodev");
+        output.assert_prints("one\nRead-only\nRead-only\ntwo\ntmpfs  ro,nosuid,nodev");
     });
     assert_eq!(host.sh(&format!("find {DIR}/v -type f")), format!("{DIR}/v/file\n"));
 }

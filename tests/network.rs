@@ -1,6 +1,6 @@
 //! The network of a sandbox: what it reaches, what reaches it, and what it must not reach.
 
-use crate::harness::{Host, Running, in_network_of, wait_until};
+use crate::harness::{DIR, Host, Running, in_network_of, wait_until};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
@@ -256,4 +256,69 @@ fn the_articles_example_works_whole() {
     wait_until("the server inside listens", || listens(init, 7000));
     assert_eq!(ask(&host, "192.168.1.2", 7000), "from inside");
     running.finish().assert_code(42).assert_stdout("").assert_quiet();
+}
+
+/// An echo request of the kernel's own making, which takes no capability, and its answer: what ping does.
+const PING: &str = r"use Socket; my ($host) = `ip route` =~ /via (\S+)/; socket my $s, AF_INET, SOCK_DGRAM, 1 or die $!;
+    send $s, pack('CCnnna4', 8, 0, 0, 0, 1, 'data'), 0, sockaddr_in(0, inet_aton $host) or die $!;
+    local $SIG{ALRM} = sub { die 'no answer' }; alarm 5; recv $s, my $answer, 99, 0; print qq(answered\n) if
+    unpack('C', $answer) == 0";
+
+#[test]
+fn every_user_pings_without_a_capability() {
+    let host = crate::host!("perl");
+    let others = ["-u", "1000"];
+    for options in [&[][..], &others, &["--userns", "auto"], &["--userns", "auto:1001", "-u", "1000"], &["--nested"]] {
+        let words = [&["run"], options, &["--cap-drop", "ALL", "--", "perl", "-e", PING]].concat();
+        host.nsl(words).run().assert_prints("answered");
+    }
+    host.nsl(["run", "--userns", "keep-id", "--", "perl", "-e", PING]).run().assert_prints("answered");
+    // The host's own setting is as it was, and that of a sandbox without a pair.
+    let setting = "cat /proc/sys/net/ipv4/ping_group_range";
+    assert_eq!(host.sh(setting), "1\t0\n");
+    host.nsl(["run", "--network", "none", "--", "sh", "-c", setting]).run().assert_prints("1\t0");
+}
+
+/// Debian's has a file capability; without no_new_privs its sort cannot be executed where the command may not have it.
+#[test]
+fn debians_ping_works_for_every_user() {
+    let host = crate::host!("ping", "setcap");
+    host.sh(&format!("cp $(command -v ping) {DIR}/ping; setcap cap_net_raw+ep {DIR}/ping"));
+    let volume = format!("{DIR}/ping:/mnt/ping");
+    let script =
+        "/mnt/ping -c 1 -W 5 $(ip route | sed -n 's/^default via \\([0-9.]*\\).*/\\1/p') | grep -o '1 received'";
+    for options in [&[][..], &["-u", "1000"], &["--userns", "auto"], &["--userns", "auto", "-u", "1000"], &["--nested"]]
+    {
+        let words = [&["run", "-v", &volume], options, &["--", "sh", "-c", script]].concat();
+        host.nsl(words).run().assert_prints("1 received");
+    }
+}
+
+/// So do all files that give privileges which nobody may have: they are executed without.
+#[test]
+fn files_with_capabilities_are_executed_without_them() {
+    let host = crate::host!("setcap");
+    host.sh(&format!("mkdir {DIR}/volume; cp $(command -v cat) {DIR}/volume; setcap cap_net_raw+ep {DIR}/volume/cat"));
+    let volume = format!("{DIR}/volume:/mnt");
+    let run = |options: &[&str]| {
+        let words = [&["run", "--network", "none", "-v", &volume], options, &["--", "/mnt/cat", "/etc/hostname"]];
+        host.nsl(words.concat()).run()
+    };
+    run(&[]).assert_prints("nsl");
+    run(&["-u", "1000"]).assert_prints("nsl");
+    let output = run(&["--no-new-privs=false"]);
+    output.assert_refused(126, &["Operation not permitted", "getcap", "--cap-add"]);
+    run(&["--no-new-privs=false", "--cap-add", "NET_RAW"]).assert_prints("nsl");
+}
+
+#[test]
+fn a_sandbox_starts_where_nobody_can_be_let_ping() {
+    let mut host = crate::host!();
+    // As containers have it: what lies there need not be what it should.
+    host.sh("mount --bind /proc/sys /proc/sys");
+    host.accept();
+    let words = ["run", "--proc", "host", "--userns", "auto", "--log-level", "debug", "--", "echo", "started"];
+    let output = host.nsl(words).run();
+    output.assert_code(0).assert_stdout("started");
+    assert!(output.stderr().contains("ping takes CAP_NET_RAW"), "{output}");
 }

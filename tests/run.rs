@@ -4,7 +4,7 @@ use crate::harness::{DIR, NSL};
 use std::os::unix::ffi::OsStrExt;
 
 /// The capabilities of root inside: see launcher/src/run.rs.
-const CAPABILITIES: &str = "00000000800425fb";
+const CAPABILITIES: &str = "00000000800405fb";
 
 #[test]
 fn exit_code_of_the_command_is_forwarded() {

@@ -13,7 +13,7 @@ fn sets(host: &Host, options: &[&str]) -> String {
     host.nsl(sandbox(options, script)).run().assert_code(0).stdout()
 }
 
-const DEFAULT: &str = "00000000800425fb";
+const DEFAULT: &str = "00000000800405fb";
 const NONE: &str = "0000000000000000";
 
 #[test]

@@ -115,7 +115,7 @@ fn any_mapped_user_can_run_the_command_and_only_those() {
 fn root_of_a_user_has_the_capabilities_of_root_over_its_own_files_alone() {
     let host = host_with_ranges!();
     let script = "grep -E '^Cap(Inh|Eff|Bnd|Amb)' /proc/self/status | cut -f2 | tr '\\n' ' '";
-    let (default, none) = ("00000000800425fb", "0000000000000000");
+    let (default, none) = ("00000000800405fb", "0000000000000000");
     let run = |options: &[&str]| host.nsl(sandbox(options, script)).as_user().run();
     run(&["--userns", "auto"]).assert_prints(&format!("{none} {default} {default} {none}"));
     run(&["--userns", "auto", "-u", "5"]).assert_prints(&format!("{none} {none} {default} {none}"));

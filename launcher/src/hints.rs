@@ -356,6 +356,9 @@ pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
                     error.hint("the arguments and the environment together are longer than the kernel takes")
                 }
                 Errno::ENOEXEC => error.hint("it is no program for this machine"),
+                Errno::EPERM => {
+                    error.hint("its file has a capability that the command may not have: see getcap, --cap-add")
+                }
                 Errno::EACCES => error.hint("it, or the file system that it lies on, may not be executed"),
                 _ => error,
             }

@@ -64,6 +64,9 @@ pub enum Step {
     /// /proc, of the sandbox's processes. Before the old root goes: in a user namespace the kernel gives a procfs only
     /// while one is in sight.
     Proc,
+    /// In the new network namespace, let the groups from `first` to `last` send echo requests, which take a capability
+    /// otherwise. By the new /proc, before the init protects it; what comes of it stops nothing.
+    Ping { first: u32, last: u32 },
     /// The paths that the command may reach.
     Landlock(Vec<Rule>),
     /// A pty of the new /dev/pts: its master for the launcher, its slave for the command.
@@ -122,6 +125,7 @@ impl fmt::Display for Step {
             Self::HostProc => f.write_str("bind the host's /proc on /proc"),
             Self::Mount(mount) => mount.fmt(f),
             Self::Proc => f.write_str("mount proc on /proc"),
+            Self::Ping { .. } => f.write_str("let every group ping"),
             Self::Landlock(rules) => {
                 f.write_str("make Landlock rules:")?;
                 rules.iter().try_for_each(|rule| write!(f, " {rule}"))
@@ -170,6 +174,8 @@ pub struct Plan {
     pub setup: Setup,
     /// Parts of /proc and /sys are hidden or read-only.
     pub guarded: bool,
+    /// No exec gives the command privileges.
+    pub no_new_privs: bool,
     /// Those of the command's process.
     pub rlimits: Vec<Rlimit>,
     pub hostname: String,
@@ -242,6 +248,10 @@ impl Plan {
         if spec.proc() == Proc::New {
             child.push(Step::Proc);
         }
+        if let Network::Veth(_) = spec.network() {
+            let (first, last) = identities.groups(spec.caller());
+            child.push(Step::Ping { first, last });
+        }
         if spec.security().guarded {
             setup = setup.with(Setup::PROC);
         }
@@ -271,6 +281,7 @@ impl Plan {
             child,
             setup,
             guarded: spec.security().guarded,
+            no_new_privs: spec.security().no_new_privs,
             rlimits: spec.rlimits().to_vec(),
             hostname: spec.hostname().to_owned(),
         }

@@ -82,7 +82,7 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     // Modes are given exactly; the command gets the caller's mask back.
     let umask = rustix::process::umask(rustix::fs::Mode::empty());
-    let mut assembly = Assembly::new(&plan.child, luggage.names, plan.identities.is_new(), luggage.kept);
+    let mut assembly = Assembly::new(plan, luggage.names, luggage.kept);
     let mut slave = None;
     let mut moved = None;
     for (index, step) in plan.child.iter().enumerate() {

@@ -5,7 +5,7 @@ use super::{held, sandbox, through};
 use std::fmt::Write;
 
 /// Attacks that are a system call, and the options with which it can be made.
-const CALLS: [(&str, &[&str], &str); 15] = [
+const CALLS: [(&str, &[&str], &str); 17] = [
     // CVE-2022-0185 and many more: in a user namespace of its own the command would have every capability. CLONE_NEWUSER.
     ("a user namespace by unshare", &["--nested"], "told sys('unshare', 0x10000000) == 0"),
     (
@@ -54,7 +54,9 @@ const CALLS: [(&str, &[&str], &str); 15] = [
         "sys('finit_module', -1, '', 0); $!{EPERM} or $! = 0 or print qq(through\\n); told 0",
     ),
     ("another kernel", &["--privileged"], "sys('kexec_load', 0, 99, 0, 0); $!{EPERM} or print qq(through\\n); told 0"),
-    // CVE-2016-8655, CVE-2020-14386 and more were in packet sockets of namespaces; this is another's.
+    // CVE-2016-8655, CVE-2020-14386 and more were in packet sockets. AF_PACKET; AF_INET with IPPROTO_RAW.
+    ("a packet socket", &["--cap-add", "NET_RAW"], "told sys('socket', 17, 3, 0) >= 0"),
+    ("a raw socket", &["--cap-add", "NET_RAW"], "told sys('socket', 2, 3, 255) >= 0"),
     (
         "a device of the network",
         &["--privileged"],

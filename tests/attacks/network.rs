@@ -35,6 +35,14 @@ fn abstract_sockets_of_the_host_are_out_of_reach() {
     through(host.nsl(["run", "--network", "host", "--", "perl", "-e", &attack]));
 }
 
+/// Without CAP_NET_RAW an attack by packets does not even get its socket.
+#[track_caller]
+fn refused(host: &Host, attack: &str) {
+    let output = host.nsl(["run", "--", "perl", "-e", attack]).run();
+    assert!(output.code != 0 && output.stdout.is_empty(), "{output}");
+    assert!(output.stderr().contains("Operation not permitted"), "{output}");
+}
+
 /// CVE-2020-13401: the sandbox advertises itself as the router of a network, and the host sends it what it has for IPv6.
 #[test]
 fn a_sandbox_does_not_become_the_hosts_router() {
@@ -45,7 +53,8 @@ fn a_sandbox_does_not_become_the_hosts_router() {
         setsockopt $s, 41, 18, pack('l', 255) or die $!; setsockopt $s, 41, 17, pack('l', $index) or die $!;
         my $all = pack 'SnNa16L', AF_INET6, 0, 0, pack('H*', 'ff02' . '0' x 27 . '1'), $index;
         while (1) { send $s, $advertisement, 0, $all and print qq(sent\\n); select undef, undef, undef, 0.05 }";
-    let mut inside = host.nsl(["run", "--", "perl", "-e", attack]).start();
+    refused(&host, attack);
+    let mut inside = host.nsl(["run", "--cap-add", "NET_RAW", "--", "perl", "-e", attack]).start();
     let routes = || host.sh("ip -6 route show default");
     // The first are sent once the device's address is known to be its own.
     for _ in 0..5 {
@@ -75,7 +84,8 @@ fn a_sandbox_speaks_with_its_own_address() {
         my $packet = pack 'CCnnnCCna4a4nnnna4', 0x45, 0, 32, 1, 0, 64, 17, 0, inet_aton('192.0.2.7'), inet_aton($host),
             7, 7, 12, 0, 'fake';
         print qq(ready\n); while (<STDIN>) { send $raw, $packet, 0, $to; send $own, 'true', 0, $to }";
-    let mut inside = host.nsl(["run", "--", "perl", "-e", attack]).start();
+    refused(&host, attack);
+    let mut inside = host.nsl(["run", "--cap-add", "NET_RAW", "--", "perl", "-e", attack]).start();
     assert_eq!(inside.line(), "ready");
     inside.write("\n");
     assert_eq!(server.line(), "held");

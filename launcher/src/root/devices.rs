@@ -5,7 +5,7 @@ use super::inside::{ALL_USERS, DIRECTORY};
 use super::mount::{NODEV, NOSUID_NOEXEC, READ_ONLY, Result};
 use super::{Assembly, Pty};
 use crate::plan::TTY_GROUP;
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::pty::OpenptFlags;
 use std::os::fd::{AsFd, OwnedFd};
@@ -91,6 +91,15 @@ impl Assembly<'_> {
     pub(super) fn attach_proc(&self) -> Result<()> {
         let tree = self.proc.as_ref().ok_or(Errno::NOENT)?;
         self.mounts.attach(tree, self.mount_point("proc")?, "")
+    }
+
+    /// What is mounted over the file, as by a container around nsl, is not written to.
+    pub(super) fn let_groups_ping(&self, first: u32, last: u32) -> Result<()> {
+        let proc = self.proc.as_ref().ok_or(Errno::NOENT)?;
+        let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat2(proc, "sys/net/ipv4/ping_group_range", flags, Mode::empty(), resolve)?;
+        rustix::io::write(file, format!("{first} {last}").as_bytes()).map(drop)
     }
 
     /// A pty, whose slave is the console as well.

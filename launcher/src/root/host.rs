@@ -2,7 +2,7 @@
 //! overlaid is shown read-only; nothing is ever made in the host's root itself.
 
 use super::inside::{ALL_USERS, DIRECTORY, make_directory};
-use super::mount::{NODEV, READ_ONLY, Result};
+use super::mount::{READ_ONLY, Result};
 use super::{Assembly, LAYERS_OF_USER};
 use crate::mounts::Tmpfs;
 use rustix::fs::{CWD, Mode, XattrFlags};
@@ -24,13 +24,13 @@ impl Assembly<'_> {
         let layers: [(&str, &[u8]); 3] = [("lowerdir", b"/"), ("upperdir", b"upper"), ("workdir", b"work")];
         if self.kept.is_some() {
             let options = [&layers[..], &PLAIN_LAYER, &[PLAIN_DIRECTORIES]].concat();
-            return self.set_root(self.mounts.create("overlay", &options, NODEV)?);
+            return self.set_root(self.mounts.create("overlay", &options, self.foreign)?);
         }
         for (name, mode) in [("upper/run", DIRECTORY), ("upper/tmp", ALL_USERS)] {
             rustix::fs::mkdirat(CWD, name, mode)?;
             rustix::fs::setxattr(name, "trusted.overlay.opaque", b"y", XattrFlags::empty())?;
         }
-        match self.mounts.create("overlay", &layers, NODEV) {
+        match self.mounts.create("overlay", &layers, self.foreign) {
             Err(Errno::INVAL) => self.bind_host(Path::new("/")),
             mount => self.set_root(mount?),
         }
@@ -51,7 +51,7 @@ impl Assembly<'_> {
         rustix::fs::mkdirat(CWD, "lower", DIRECTORY)?;
         let lower = self.shifted.pop_front().ok_or(Errno::NOENT)?;
         self.mounts.attach(&lower, CWD, "lower")?;
-        match self.mounts.create("overlay", &LAYERS_OF_USER, NODEV) {
+        match self.mounts.create("overlay", &LAYERS_OF_USER, self.foreign) {
             Err(Errno::INVAL) => return self.bind_host(Path::new("lower")),
             mount => self.set_root(mount?)?,
         }
@@ -67,7 +67,7 @@ impl Assembly<'_> {
     fn bind_host(&mut self, host: &Path) -> Result<()> {
         self.warn_of_layers();
         let root = self.mounts.copy(CWD, host, false)?;
-        self.mounts.change(&root, NODEV | READ_ONLY, MountAttrFlags::empty())?;
+        self.mounts.change(&root, self.foreign | READ_ONLY, MountAttrFlags::empty())?;
         self.set_root(root)?;
         self.bind_names_of_layer()?;
         for (name, tmpfs) in [("run", Tmpfs::RUN), ("tmp", Tmpfs::TMP)] {
@@ -102,7 +102,7 @@ impl Assembly<'_> {
         if self.kept.is_some() {
             options.extend(PLAIN_LAYER);
         }
-        match self.mounts.create("overlay", &options, NODEV) {
+        match self.mounts.create("overlay", &options, self.foreign) {
             Ok(mount) => {
                 self.mounts.attach(&mount, self.root()?, name)?;
                 if self.is_read_only() {
@@ -122,7 +122,7 @@ impl Assembly<'_> {
     }
 
     pub(super) fn bind_read_only(&self, name: &OsStr) -> Result<()> {
-        self.bind(&Path::new("/").join(name), Path::new(name), NODEV | READ_ONLY)?;
+        self.bind(&Path::new("/").join(name), Path::new(name), self.foreign | READ_ONLY)?;
         if name == "etc" && self.kept.is_none() { self.bind_names_of_layer() } else { Ok(()) }
     }
 }

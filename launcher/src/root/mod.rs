@@ -13,7 +13,7 @@ mod old;
 pub use names::Names;
 
 use crate::mounts::Tmpfs;
-use crate::plan::{NamesIn, Step};
+use crate::plan::{NamesIn, Plan, Step};
 use crate::security::landlock;
 use inside::{ALL_USERS, DIRECTORY};
 use mount::{Mounts, NODEV, NOSUID_NODEV, READ_ONLY, Result};
@@ -40,6 +40,10 @@ pub struct Assembly<'a> {
     steps: &'a [Step],
     names: &'a Names,
     user_namespace: bool,
+    /// Of mounts whose files are not nsl's own: a device there is none. Where no exec gives privileges, no file does:
+    /// else the kernel would not execute one at all that has more capabilities than the command may have, as Debian's
+    /// ping.
+    foreign: MountAttrFlags,
     /// The directory of the host's that keeps what is written, held by the launcher. Then nothing of nsl's own may be
     /// written over the host's files.
     kept: Option<BorrowedFd<'a>>,
@@ -64,11 +68,12 @@ pub struct Assembly<'a> {
 }
 
 impl<'a> Assembly<'a> {
-    pub fn new(steps: &'a [Step], names: &'a Names, user_namespace: bool, kept: Option<BorrowedFd<'a>>) -> Self {
+    pub fn new(plan: &'a Plan, names: &'a Names, kept: Option<BorrowedFd<'a>>) -> Self {
         Self {
-            steps,
+            steps: &plan.child,
             names,
-            user_namespace,
+            user_namespace: plan.identities.is_new(),
+            foreign: if plan.no_new_privs { NOSUID_NODEV } else { NODEV },
             kept,
             mounts: Mounts::default(),
             shifted: VecDeque::new(),
@@ -126,6 +131,11 @@ impl<'a> Assembly<'a> {
             Step::HostProc => self.attach_proc()?,
             Step::Mount(mount) => self.mount(mount)?,
             Step::Proc => self.mount_proc()?,
+            Step::Ping { first, last } => {
+                if let Err(errno) = self.let_groups_ping(*first, *last) {
+                    debug!("ping takes CAP_NET_RAW: {errno}");
+                }
+            }
             Step::Landlock(rules) => {
                 let open = |path: &Path| self.open(path, OFlags::PATH, Mode::empty());
                 self.landlock = Some(landlock::ruleset(rules, open)?);
@@ -188,7 +198,7 @@ impl<'a> Assembly<'a> {
             rustix::fs::symlinkat(lower, CWD, "lower")?;
         }
         let options = if self.user_namespace { &LAYERS_OF_USER[..] } else { &LAYERS_OF_USER[..3] };
-        self.set_root(self.mounts.create("overlay", options, NODEV)?)?;
+        self.set_root(self.mounts.create("overlay", options, self.foreign)?)?;
         if self.names_through_link
             && let Err(errno) = self.write_names_through_link()
         {
@@ -215,9 +225,8 @@ impl<'a> Assembly<'a> {
     fn bind_root(&mut self, path: &Path) -> Result<()> {
         let tree = self.shifted.pop_front().map_or_else(|| self.mounts.tree(path), Ok)?;
         let was_read_only = rustix::fs::fstatvfs(&tree)?.f_flag.contains(StatVfsMountFlags::RDONLY);
-        // A device in somebody's directory is none inside.
         let read_only = if self.is_read_only() { READ_ONLY } else { MountAttrFlags::empty() };
-        self.mounts.restrict_tree(&tree, NODEV | read_only)?;
+        self.mounts.restrict_tree(&tree, self.foreign | read_only)?;
         if self.is_read_only() && !was_read_only {
             // Until all is made that other things are mounted on; what came mounted below stays so.
             self.mounts.change(&tree, MountAttrFlags::empty(), READ_ONLY)?;

@@ -40,8 +40,8 @@ impl Assembly<'_> {
             Kind::Bind(_) => {
                 let tree = self.source()?;
                 // A device that was asked for by its own name is to work.
-                let devices = if is_device(&tree)? { MountAttrFlags::empty() } else { NODEV };
-                self.bind_tree(&tree, target, devices | read_only)
+                let own = if is_device(&tree)? { self.foreign - NODEV } else { self.foreign };
+                self.bind_tree(&tree, target, own | read_only)
             }
             Kind::Tmpfs(options) => {
                 let mount = self.create_tmpfs(options, read_only)?;
@@ -50,7 +50,7 @@ impl Assembly<'_> {
             Kind::Overlay(_) => {
                 let is_shifted = !self.shifted.is_empty();
                 let lower = self.source()?;
-                let mount = self.overlay_of(&lower, is_shifted, NODEV | read_only)?;
+                let mount = self.overlay_of(&lower, is_shifted, self.foreign | read_only)?;
                 self.cover(&self.directory(target)?, &mount)
             }
         }

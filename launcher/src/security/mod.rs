@@ -9,8 +9,8 @@ use crate::seccomp;
 use std::borrow::Cow;
 use std::path::Path;
 
-/// The capabilities of root inside, unless others are asked for: of what OCI runtimes give, all but making devices and
-/// writing to the audit log.
+/// The capabilities of root inside, unless others are asked for: of what OCI runtimes give, all but making devices,
+/// packets of any kind, and writing to the audit log.
 const DEFAULT: u64 = bits(&[
     "CHOWN",
     "DAC_OVERRIDE",
@@ -21,7 +21,6 @@ const DEFAULT: u64 = bits(&[
     "SETUID",
     "SETPCAP",
     "NET_BIND_SERVICE",
-    "NET_RAW",
     "SYS_CHROOT",
     "SETFCAP",
 ]);
@@ -238,7 +237,7 @@ mod tests {
     #[test]
     fn defaults_are_few_and_privileged_is_all() {
         let default = security(&[], ROOT);
-        assert_eq!(default.capabilities, 0x8004_25fb);
+        assert_eq!(default.capabilities, 0x8004_05fb);
         assert!(default.no_new_privs && default.guarded && !default.nested);
         let privileged = security(&["--privileged"], ROOT);
         assert_eq!(privileged.capabilities, u64::MAX);

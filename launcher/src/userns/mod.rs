@@ -93,6 +93,15 @@ impl Identities {
             Self::Free(pool) => uid < pool.size() && gid < pool.size(),
         }
     }
+
+    /// The first and the last of the groups inside, as far as the kernel takes them for a range (`icmp(7)`).
+    pub fn groups(&self, caller: Caller) -> (u32, u32) {
+        match self {
+            Self::Host | Self::Granted { .. } => (0, i32::MAX.cast_unsigned()),
+            Self::Own => (caller.gid, caller.gid),
+            Self::Free(pool) => (0, pool.size() - 1),
+        }
+    }
 }
 
 /// What is done on the host, for `--dry-run`.

@@ -26,7 +26,7 @@ const ENOTDIR: i32 = 20;
 const PR_CAPBSET_DROP: c_int = 24;
 const PR_SET_NO_NEW_PRIVS: c_int = 38;
 /// Those of a command of nsl's: CHOWN to SETFCAP, as launcher/src/security has them.
-const CAPABILITIES: u32 = 0x8004_25fb;
+const CAPABILITIES: u32 = 0x8004_05fb;
 const SIGCHLD: c_int = 17;
 const SIGKILL: c_ulong = 9;
 const PR_SET_PDEATHSIG: c_int = 1;
