@@ -56,6 +56,9 @@ fn memory_of_a_waiting_init_is_a_few_pages() {
     assert_eq!(running.line(), "up");
     let init = only_child(running.pid(), "nsl-init");
     only_child(init, "sleep");
+    wait_until("the init waits for signals", || {
+        fs::read_to_string(format!("/proc/{init}/wchan")).is_ok_and(|place| place.contains("sigtimedwait"))
+    });
     let rollup = fs::read_to_string(format!("/proc/{init}/smaps_rollup")).expect("read smaps_rollup");
     let sum = |names: &[&str]| -> u32 {
         let lines = rollup.lines().filter(|line| names.iter().any(|name| line.starts_with(name)));
