@@ -2,8 +2,7 @@
 
 use crate::documents::{ROOT, blocks_of};
 use crate::harness::{DIR, Host, NSL, USER, wait_until};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use crate::leaks::{child_of, is_nsl, kill_hard, wait_until_past};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -217,17 +216,6 @@ fn an_ordinary_user_can_do_what_the_document_says() {
 const KILLS: u32 = 40;
 const LONGEST: Duration = Duration::from_millis(12);
 
-fn wait_for(delay: Duration) {
-    let start = Instant::now();
-    while start.elapsed() < delay {
-        std::hint::spin_loop();
-    }
-}
-
-fn child_of(pid: u32) -> Option<u32> {
-    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?.split_ascii_whitespace().next()?.parse().ok()
-}
-
 #[test]
 fn invariant_1_whoever_is_killed_before_the_maps_are_there_leaves_nothing() {
     let host = host_with_ranges!();
@@ -237,14 +225,12 @@ fn invariant_1_whoever_is_killed_before_the_maps_are_there_leaves_nothing() {
             let running = if as_user { invocation.as_user() } else { invocation }.start();
             let mut child = None;
             wait_until("nsl has a child", || {
-                let is_nsl =
-                    fs::read_to_string(format!("/proc/{}/comm", running.pid())).is_ok_and(|name| name == "nsl\n");
-                child = child_of(running.pid()).filter(|_| is_nsl);
+                child = child_of(running.pid()).filter(|_| is_nsl(running.pid()));
                 child.is_some()
             });
-            wait_for(LONGEST * number / KILLS);
+            wait_until_past(Instant::now() + LONGEST * number / KILLS);
             let victim = if kills_child { child.unwrap_or_default() } else { running.pid() };
-            let _ = kill(Pid::from_raw(victim.cast_signed()), Signal::SIGKILL);
+            kill_hard(victim);
             let output = running.finish();
             if kills_child {
                 assert!([125, 137].contains(&output.code), "{output}");
