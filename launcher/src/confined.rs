@@ -3,13 +3,13 @@
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
-/// How often a path is looked up again if something on the way was renamed meanwhile: openat2(2), "EAGAIN", "EXDEV".
+/// How often a path is looked up again if something was renamed meanwhile, on its way or, where it holds `..`, anywhere
+/// on the machine: openat2(2), "EAGAIN", "EXDEV".
 const PATIENCE: u32 = 100;
 
 /// Opens `path`, resolved as if `root` were the root directory.
-pub fn open(root: impl AsFd, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
+pub fn open(root: impl AsFd, path: impl rustix::path::Arg + Copy, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let mut tries = 0;
     loop {
