@@ -3,6 +3,7 @@
 
 use crate::changes::{BEFORE, CHANGE, KEPT, apply, assert_same, diff, keep, keeping, look};
 use crate::harness::{DIR, Host, Running, TINY, USER, VIEW, wait_until};
+use crate::leaks::{kill_hard, wait_until_past};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::time::Instant;
@@ -312,11 +313,8 @@ fn apply_begun(host: &Host) -> (Running, Instant) {
 }
 
 fn kill_at(running: Running, moment: Instant) {
-    // A sleep is not that exact.
-    while Instant::now() < moment {
-        std::hint::spin_loop();
-    }
-    let _ = kill(Pid::from_raw(running.pid().cast_signed()), Signal::SIGKILL);
+    wait_until_past(moment);
+    kill_hard(running.pid());
     drop(running);
 }
 

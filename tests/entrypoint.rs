@@ -1,6 +1,6 @@
 //! What nsl-init's own options do, one by one, and how it lives at a terminal.
 
-use crate::harness::{Host, is_stopped, only_child, wait_until};
+use crate::harness::{DIR, Host, is_stopped, only_child, wait_until};
 use crate::init::{INIT, SOON, both, first, ordinary, signal};
 use crate::pty::{CTRL_C, CTRL_Z, Pty};
 use nix::sys::signal::{Signal, kill};
@@ -88,9 +88,9 @@ fn as_a_subreaper_it_ends_what_is_left_as_well() {
     let script = "setsid -f sleep 1000; (sleep 1000 & sleep 1000 & wait) & sleep 1000 & kill -STOP $!; exit 4";
     ordinary(&host, &["--grace", "30s", "sh", "-c", script]).run().assert_code(4).assert_quiet();
     // Each is asked once.
-    let script = "bash -c 'trap \"echo asked\" TERM; echo up; while sleep 0.02; do :; done' & sleep 0.3; exit 5";
-    let output = ordinary(&host, &["--grace", "300ms", "sh", "-c", script]).run();
-    output.assert_code(5).assert_stdout("up\nasked");
+    let script = "mkfifo up; bash -c 'trap \"echo asked\" TERM; echo > up; while sleep 0.02; do :; done' & read line < up; exit 5";
+    let output = ordinary(&host, &["--grace", "1s", "sh", "-c", script]).cwd(DIR).run();
+    output.assert_code(5).assert_stdout("asked");
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     // Those that fork as fast as they can are met as well.
     let script = "sh -c 'trap \"\" TERM; f() { (f) & (f) & sleep 0.3; }; f' & exec perl -e 'select undef, undef, undef, 0.05; exit 6'";
@@ -104,7 +104,8 @@ fn what_may_not_be_killed_is_not_waited_for() {
     let host = crate::host!();
     host.sh("cp /usr/bin/setpriv /tmp/test/setpriv; chmod u+s /tmp/test/setpriv");
     let start = Instant::now();
-    let script = "/tmp/test/setpriv --reuid 0 sleep 20 </dev/null >/dev/null 2>&1 & sleep 0.2; exit 4";
+    let script = "/tmp/test/setpriv --reuid 0 sleep 20 </dev/null >/dev/null 2>&1 &
+        until grep -q sleep /proc/$!/comm; do sleep 0.01; done; exit 4";
     ordinary(&host, &["--grace", "50ms", "sh", "-c", script]).as_user().run().assert_code(4).assert_quiet();
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     host.sh("rm /tmp/test/setpriv");

@@ -1,5 +1,6 @@
 //! A host of a test's own: mount and network namespaces in which nsl can do what it likes, commands run in it, and
-//! the check that nothing stays. Nothing here changes the machine's links, routes, firewall, sysctls or mounts.
+//! the check that nothing stays. Nothing here changes the machine's links, routes, firewall, sysctls, mounts or files:
+//! what a host has not mounted for itself is read-only there.
 
 mod command;
 
@@ -111,7 +112,9 @@ echo nameserver 192.0.2.53 | tee /run/systemd/resolve/resolv.conf > /run/systemd
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mkdir -m 1777 /tmp/test
-if [ ! -d "$built" ]; then mkdir -p "$built"; mount --bind /run/built "$built"; fi"#;
+if [ ! -d "$built" ]; then mkdir -p "$built"; mount --bind /run/built "$built"; fi
+# The rest is the machine's own.
+for directory in / /dev; do mount -o remount,bind,ro $directory; done"#;
 
 const READY: &str = "\necho ready\nexec cat";
 
@@ -175,6 +178,12 @@ impl Host {
         let output = self.command("sh", ["-ec", script]).run();
         output.assert_code(0);
         output.stdout()
+    }
+
+    /// Lets a test write to a directory of the machine's, where it needs one on the file system of the root.
+    pub fn unlock(&mut self, directory: &str) {
+        self.sh(&format!("mount --bind {directory} {directory}; mount -o remount,bind,rw {directory}"));
+        self.accept();
     }
 
     /// Where this process finds an absolute path of the host.
@@ -388,4 +397,14 @@ fn hold(namespaces: &[&str], script: &str, args: &[&str]) -> Child {
     BufReader::new(stdout).read_line(&mut line).expect("read from the holder");
     assert_eq!(line, "ready\n", "the namespaces for a host cannot be made");
     holder
+}
+
+#[test]
+fn the_machines_files_are_read_only_in_a_host() {
+    let host = crate::host!();
+    for directory in ["/", "/dev", "/etc", "/home", "/opt", "/root", "/srv", "/usr", "/usr/local", "/var", "/var/tmp"] {
+        let script = format!("! touch {directory}/nsl-test 2>&1");
+        assert!(host.sh(&script).contains("Read-only file system"), "{directory}");
+    }
+    host.sh("! chmod 644 /etc/passwd 2>&1; touch /run/x /tmp/x /tmp/test/x /dev/shm/x; rm /run/x /tmp/x /tmp/test/x /dev/shm/x; echo > /dev/null");
 }

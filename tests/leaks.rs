@@ -10,25 +10,24 @@ use std::time::{Duration, Instant};
 const KILLS: u32 = 60;
 const LONGEST: Duration = Duration::from_millis(9);
 
-fn kill_hard(pid: u32) {
+pub fn kill_hard(pid: u32) {
     let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
 }
 
 /// Spins: a sleep is not that exact.
-fn wait_for(delay: Duration) {
-    let start = Instant::now();
-    while start.elapsed() < delay {
+pub fn wait_until_past(moment: Instant) {
+    while Instant::now() < moment {
         std::hint::spin_loop();
     }
 }
 
 /// The child of a process, if it has one by now.
-fn child_of(pid: u32) -> Option<u32> {
+pub fn child_of(pid: u32) -> Option<u32> {
     fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// Is this process nsl by now?
-fn is_nsl(pid: u32) -> bool {
+pub fn is_nsl(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "nsl")
 }
 
@@ -38,7 +37,7 @@ fn kill_at_many_moments(host: &Host, network: &str, mut act: impl FnMut(&Running
         let words = ["run", "--network", network, "-v", &format!("{DIR}:/mnt"), "--", "sleep", "30"];
         let running = host.nsl(words).start();
         wait_until("nsl runs", || is_nsl(running.pid()));
-        wait_for(LONGEST * number / KILLS);
+        wait_until_past(Instant::now() + LONGEST * number / KILLS);
         act(&running);
         if number % 20 == 19 {
             drop(running);
@@ -67,7 +66,7 @@ fn invariant_1_an_init_killed_at_any_moment_leaves_nothing_and_is_told() {
                 init = child_of(running.pid());
                 init.is_some()
             });
-            wait_for(LONGEST * number / KILLS);
+            wait_until_past(Instant::now() + LONGEST * number / KILLS);
             init.into_iter().for_each(kill_hard);
             let output = running.finish();
             assert!([125, 137].contains(&output.code), "{output}");
@@ -86,7 +85,7 @@ fn invariant_1_a_killed_command_gives_137_and_leaves_nothing() {
             let mut running = host.nsl(["run", "--network", network, "--", "bash", "-c", script]).start();
             assert_eq!(running.line(), "up");
             let command = child_of(running.init()).expect("the command");
-            wait_for(LONGEST * number / KILLS);
+            wait_until_past(Instant::now() + LONGEST * number / KILLS);
             kill_hard(command);
             running.finish().assert_code(137).assert_quiet();
             assert_eq!(host.processes(), [0; 0]);

@@ -1,6 +1,6 @@
 //! `--dry-run`: the plan as it would be carried out, word for word, and nothing done.
 
-use crate::harness::{DIR, Host, USER};
+use crate::harness::{DIR, Host};
 
 /// `nsl run --dry-run OPTIONS -- true` prints exactly this.
 #[track_caller]
@@ -105,12 +105,7 @@ fn plan_of_root_with_ids_of_its_own() {
 #[test]
 fn plan_of_an_ordinary_user_with_ranges() {
     let mut host = crate::host!();
-    host.sh(&format!(
-        "cd /run; grep -v :{USER}: /etc/passwd > passwd; echo tester:x:{USER}:{USER}::/: >> passwd
-         echo tester:100000:65536 > subids; for file in passwd:passwd subids:subuid subids:subgid; do
-         mount --bind ${{file%:*}} /etc/${{file#*:}}; done"
-    ));
-    host.accept();
+    crate::userns::grant(&mut host, "tester:100000:65536\\n");
     let words = ["run", "--dry-run", "--network", "none", "--empty", "--proc", "host", "--userns", "keep-id"];
     let output = host.nsl(words.iter().chain(&["--", "true"])).as_user().run();
     output.assert_code(0).assert_quiet();

@@ -3,7 +3,7 @@
 use crate::harness::{DIR, NSL};
 use std::os::unix::ffi::OsStrExt;
 
-/// The capabilities of root inside: see launcher/src/run.rs.
+/// The capabilities of root inside: see launcher/src/security/mod.rs.
 const CAPABILITIES: &str = "00000000800405fb";
 
 #[test]

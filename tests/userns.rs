@@ -2,8 +2,7 @@
 
 use crate::documents::{ROOT, blocks_of};
 use crate::harness::{DIR, Host, NSL, USER, wait_until};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use crate::leaks::{child_of, is_nsl, kill_hard, wait_until_past};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -18,6 +17,10 @@ pub fn grant(host: &mut Host, lines: &str) {
         "mkdir -p /run/etc; cd /run/etc
          grep -v '^[^:]*:[^:]*:{USER}:' /etc/passwd > passwd.new; echo tester:x:{USER}:{USER}::/:/bin/sh >> passwd.new
          mv passwd.new passwd; printf '{lines}' > subuid; printf '{lines}' > subgid
+         if ! [ -e /etc/subuid -a -e /etc/subgid ]; then
+             mkdir upper work; mount -t overlay -o lowerdir=/etc,upperdir=upper,workdir=work overlay /etc
+             touch /etc/subuid /etc/subgid
+         fi
          for file in passwd subuid subgid; do
              grep -q \" /etc/$file \" /proc/self/mounts || mount --bind /run/etc/$file /etc/$file
          done"
@@ -186,12 +189,13 @@ fn newuidmap_is_given_numbers_and_nothing_else_and_its_words_are_passed_on() {
 
 #[test]
 fn an_ordinary_user_can_do_what_the_document_says() {
-    let host = host_with_ranges!();
+    let mut host = host_with_ranges!();
     let document = fs::read_to_string(Path::new(ROOT).join("docs/rootless.md")).expect("read docs/rootless.md");
     let blocks = blocks_of(&document, "sh user").expect("the document has no mistakes");
     assert!(blocks.len() > 3);
-    // Where a view of the host shows it too.
+    // Where a view of the host shows it too: a mount deeper down would make all of /var read-only in it.
     let place = format!("/var/tmp/nsl-rootless-{}", std::process::id());
+    host.unlock("/var");
     host.sh(&format!("mkdir {place}; chown {USER} {place}"));
     let mut failures = String::new();
     for block in blocks {
@@ -212,17 +216,6 @@ fn an_ordinary_user_can_do_what_the_document_says() {
 const KILLS: u32 = 40;
 const LONGEST: Duration = Duration::from_millis(12);
 
-fn wait_for(delay: Duration) {
-    let start = Instant::now();
-    while start.elapsed() < delay {
-        std::hint::spin_loop();
-    }
-}
-
-fn child_of(pid: u32) -> Option<u32> {
-    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?.split_ascii_whitespace().next()?.parse().ok()
-}
-
 #[test]
 fn invariant_1_whoever_is_killed_before_the_maps_are_there_leaves_nothing() {
     let host = host_with_ranges!();
@@ -232,14 +225,12 @@ fn invariant_1_whoever_is_killed_before_the_maps_are_there_leaves_nothing() {
             let running = if as_user { invocation.as_user() } else { invocation }.start();
             let mut child = None;
             wait_until("nsl has a child", || {
-                let is_nsl =
-                    fs::read_to_string(format!("/proc/{}/comm", running.pid())).is_ok_and(|name| name == "nsl\n");
-                child = child_of(running.pid()).filter(|_| is_nsl);
+                child = child_of(running.pid()).filter(|_| is_nsl(running.pid()));
                 child.is_some()
             });
-            wait_for(LONGEST * number / KILLS);
+            wait_until_past(Instant::now() + LONGEST * number / KILLS);
             let victim = if kills_child { child.unwrap_or_default() } else { running.pid() };
-            let _ = kill(Pid::from_raw(victim.cast_signed()), Signal::SIGKILL);
+            kill_hard(victim);
             let output = running.finish();
             if kills_child {
                 assert!([125, 137].contains(&output.code), "{output}");

@@ -5,6 +5,7 @@
 mod cgroup;
 mod changes;
 mod cli;
+mod confined;
 mod deadline;
 mod environment;
 mod error;

@@ -1,15 +1,16 @@
 //! Who the command runs as. Names are those of the root's own /etc/passwd and /etc/group, read by hand: the C library
 //! would look into the host's, and a root may be hostile.
 
+use crate::confined;
 use crate::error::{Error, Result};
 use crate::spec::{Caller, Root};
 use crate::userns::Identities;
 use nix::errno::Errno;
 use nsl_shared::boot::Credentials;
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 /// Bytes that a file may have: some 200 000 users.
@@ -154,7 +155,7 @@ impl Files<'_> {
             }
         };
         let failed = |error: &std::io::Error| {
-            let error = Error::io(format!("{}: cannot read /{path} of the root", (self.step)()), error);
+            let error = Error::io(format!("read /{path} of the root to {}", (self.step)()), error);
             if error.errno() == Some(Errno::ENOENT) { error.hint("give numbers: -u UID:GID") } else { error }
         };
         let file = open(root, path).map_err(|errno| failed(&errno.into()))?;
@@ -190,8 +191,7 @@ fn id(text: &[u8]) -> Option<u32> {
 /// Opens a regular file below `root`, whatever links lead to: none leads out, and nothing but a file is opened.
 fn open(root: &Path, path: &str) -> rustix::io::Result<File> {
     let root = rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let found: OwnedFd = rustix::fs::openat2(&root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+    let found = confined::open(&root, Path::new(path), OFlags::PATH, Mode::empty())?;
     if FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) != FileType::RegularFile {
         return Err(rustix::io::Errno::INVAL);
     }

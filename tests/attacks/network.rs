@@ -109,9 +109,10 @@ impl Drop for Place {
 /// The view of the host's files shows sockets, and connects to none; a volume is the host's own directory, and does.
 #[test]
 fn sockets_in_the_view_of_the_host_are_only_seen() {
-    let host = crate::host!("perl");
+    let mut host = crate::host!("perl");
     let place = Place(PathBuf::from(format!("/var/tmp/nsl-attacks-{}", std::process::id())));
     std::fs::create_dir(&place.0).expect("make a directory");
+    host.unlock("/var/tmp");
     let directory = place.0.display();
     let name = format!("'{directory}/socket'");
     let _server = server(&host, &name);

@@ -3,7 +3,8 @@
 
 use super::Assembly;
 use super::mount::Result;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use crate::confined;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,9 +14,6 @@ pub const ALL_USERS: Mode = Mode::from_raw_mode(0o1777);
 pub const DIRECTORY: Mode = Mode::from_raw_mode(0o755);
 pub const FILE: Mode = Mode::from_raw_mode(0o644);
 
-/// How often a path is looked up again if something on the way was renamed meanwhile: openat2(2), "EAGAIN", "EXDEV".
-const PATIENCE: u32 = 100;
-
 impl Assembly<'_> {
     pub(super) fn root(&self) -> Result<BorrowedFd<'_>> {
         self.root.as_ref().map(AsFd::as_fd).ok_or(Errno::NOENT)
@@ -23,14 +21,7 @@ impl Assembly<'_> {
 
     /// Opens `path`, resolved inside the new root, whatever links lie on the way.
     pub(super) fn open(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let mut tries = 0;
-        loop {
-            match rustix::fs::openat2(self.root()?, path, flags | OFlags::CLOEXEC, mode, resolve) {
-                Err(Errno::AGAIN | Errno::XDEV) if tries < PATIENCE => tries += 1,
-                result => return result,
-            }
-        }
+        confined::open(self.root()?, path, flags, mode)
     }
 
     /// The directory `path` of the new root, made if it is not there, parents included.

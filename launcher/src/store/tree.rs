@@ -2,6 +2,7 @@
 //! so that no name and no link leads out. And the removal of trees, of any depth, with few open files.
 
 use super::fault::{Fault, Result};
+use crate::confined;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString, OsStr};
@@ -14,8 +15,6 @@ const READABLE: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::N
 const IMPLIED: Mode = Mode::from_raw_mode(0o755);
 /// No link on the way: where everything is as the archive has it.
 const PLAIN: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
-/// Links on the way, taken as they will be inside: the root is the top, whatever they say.
-const LINKED: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
 /// A name below the root: components without `.` and `..`, none of them empty; the root itself has none.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -100,7 +99,8 @@ impl Tree {
     pub fn find(&self, path: &[u8]) -> std::result::Result<Option<OwnedFd>, Errno> {
         let path: &[u8] = if path.is_empty() { b"." } else { path };
         let found = match rustix::fs::openat2(&self.root, path, DIRECTORY, Mode::empty(), PLAIN) {
-            Err(Errno::LOOP) => rustix::fs::openat2(&self.root, path, DIRECTORY, Mode::empty(), LINKED),
+            // Links on the way are taken as they will be inside: the root is the top, whatever they say.
+            Err(Errno::LOOP) => confined::open(&self.root, path, DIRECTORY, Mode::empty()),
             found => found,
         };
         match found {
@@ -122,7 +122,7 @@ impl Tree {
                     .and_then(|()| rustix::fs::chmodat(at, part, IMPLIED, AtFlags::empty()))
                     .and_then(|()| rustix::fs::openat2(at, part, DIRECTORY, Mode::empty(), PLAIN)),
                 // What a link leads to is not made.
-                Err(Errno::LOOP) => rustix::fs::openat2(&self.root, &path[..end], DIRECTORY, Mode::empty(), LINKED),
+                Err(Errno::LOOP) => confined::open(&self.root, &path[..end], DIRECTORY, Mode::empty()),
                 next => next,
             };
             directory = Some(next.map_err(|errno| way(path, errno))?);

@@ -183,7 +183,7 @@ impl Version {
     }
 
     pub fn running() -> Self {
-        let release = nix::sys::utsname::uname().ok().and_then(|name| Self::of(name.release().to_str()?));
+        let release = rustix::system::uname().release().to_str().ok().and_then(Self::of);
         release.unwrap_or(Self(0, 0))
     }
 }

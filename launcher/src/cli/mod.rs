@@ -1,0 +1,130 @@
+//! The command line as clap reads it: words, no decisions, no I/O. `spec` gives them their meaning.
+
+mod run;
+
+pub use run::{LogLevel, Namespace, NetworkKind, Proc, Run};
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Give a command its own Linux world: namespaces, root, network and a real init.
+#[derive(Parser)]
+#[command(name = "nsl", version, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run a command in a world of its own
+    Run(Box<Run>),
+    /// Show what nsl run --changes kept
+    Diff(Diff),
+    /// Bring what nsl run --changes kept onto this host
+    Apply(Apply),
+    /// Write nsl-init to a file, as the init of an image or a machine
+    Init(Init),
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Each line is a change against the host as it is now: added, changed, removed, or metadata where only the mode, the \
+owner, the time or extended attributes differ. A directory's name ends with a slash; what comes or goes with setuid, \
+setgid or file capabilities says so.
+
+Exit status: 0; with --exit-code 1 if there are changes; 125 if nsl itself failed.")]
+pub struct Diff {
+    /// Write one JSON object (docs/changes.md has its schema)
+    #[arg(long, conflicts_with = "content")]
+    pub json: bool,
+
+    /// Write what changed in the files too, as a patch
+    #[arg(long)]
+    pub content: bool,
+
+    /// Exit with 1 if there are changes
+    #[arg(long)]
+    pub exit_code: bool,
+
+    /// The directory of nsl run --changes
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+
+    /// Only these, with all that is below them; relative paths begin at /
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+The changes are shown before anything is asked or done. If one of them cannot be applied, because the file was \
+changed on this host since the command ran or is not yours to change, nothing is: name the PATHs that you want. A \
+file is replaced at once, so nobody ever sees half of it.
+
+Exit status: 0 if all is applied or there was nothing to do; 1 if the answer was no, or something stands against it; \
+125 if nsl itself failed, also half-way: it says how far it came, and can be run again.")]
+pub struct Apply {
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+
+    /// The directory of nsl run --changes
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+
+    /// Only these, with all that is below them; relative paths begin at /
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+The file is static, executable for everybody, and needs nothing else: as the ENTRYPOINT of an image, for podman run \
+--init --init-path FILE, for dockerd --init-path FILE, or as the /init of a machine. FILE --help tells what it can \
+do.
+
+Its name goes to stdout. A file that is there already is replaced at once, also while it is executed.")]
+pub struct Init {
+    /// A file, a directory that gets the file nsl-init, or - for stdout
+    #[arg(short, long, value_name = "FILE", default_value = "./nsl-init")]
+    pub output: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_into_100_columns_and_is_in_order() {
+        let mut cli = Cli::command();
+        cli.build();
+        for command in cli.get_subcommands_mut() {
+            let help = format!("{}\n{}", command.render_help(), command.render_long_help());
+            assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+        }
+        let run = cli.find_subcommand("run").unwrap();
+        let mut headings: Vec<_> = run.get_arguments().filter_map(clap::Arg::get_help_heading).collect();
+        headings.dedup();
+        assert_eq!(headings, ["Root", "Network", "Process", "Life", "Limits", "Security", "Insight"]);
+    }
+
+    fn run(words: &[&str]) -> Run {
+        let Command::Run(run) = Cli::parse_from(["nsl", "run"].iter().chain(words)).command else { panic!("no run") };
+        *run
+    }
+
+    #[test]
+    fn everything_behind_the_command_belongs_to_it() {
+        assert_eq!(run(&["--", "bash", "--empty"]).command, ["bash", "--empty"]);
+        let given = run(&["--empty", "bash", "--rootfs", "-e"]);
+        assert!(given.empty && given.rootfs.is_none());
+        assert_eq!(given.command, ["bash", "--rootfs", "-e"]);
+    }
+}

@@ -1,0 +1,49 @@
+//! What must be known of the host: for the plan, the entries of its root; for the child, the files with names.
+
+use crate::error::Result;
+use crate::net::names;
+use crate::plan::{HostEntry, Plan};
+use crate::root::Names;
+use crate::spec::Network;
+use std::path::{Path, PathBuf};
+
+/// The entries of the host's root directory, with what is mounted below them.
+pub fn entries() -> Vec<HostEntry> {
+    let mounts: Vec<PathBuf> = procfs::process::Process::myself()
+        .and_then(|me| me.mountinfo())
+        .map(|mounts| mounts.into_iter().map(|mount| mount.mount_point).collect())
+        .unwrap_or_default();
+    let Ok(entries) = std::fs::read_dir("/") else { return Vec::new() };
+    let mut entries: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let (name, path) = (entry.file_name(), Path::new("/").join(entry.file_name()));
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => {
+                    let has_mounts = mounts.iter().any(|mount| *mount != path && mount.starts_with(&path));
+                    Some(HostEntry::Directory { name, has_mounts })
+                }
+                Ok(kind) if kind.is_symlink() => {
+                    std::fs::read_link(path).ok().map(|target| HostEntry::Link { name, target })
+                }
+                _ => None,
+            }
+        })
+        .collect();
+    entries.sort_by(|a, b| a.name().cmp(b.name()));
+    entries
+}
+
+/// What the files with names hold.
+pub fn names(plan: &Plan) -> Result<Names> {
+    let reach = match plan.network {
+        Network::Host => names::Reach::Host,
+        Network::None => names::Reach::Nothing,
+        Network::Veth(_) => names::Reach::Outside,
+    };
+    Ok(Names {
+        resolv_conf: names::resolv_conf(Path::new("/"), reach)?,
+        hosts: names::hosts(&plan.hostname, plan.address()),
+        hostname: format!("{}\n", plan.hostname).into_bytes(),
+    })
+}

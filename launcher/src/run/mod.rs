@@ -1,0 +1,84 @@
+//! The story of `nsl run`: plan, spawn, network, go, wait. There is nothing to undo: the kernel drops it all with
+//! the init.
+
+mod boot;
+mod host;
+mod sandbox;
+mod serve;
+
+use crate::cgroup::Group;
+use crate::changes::Kept;
+use crate::cli;
+use crate::error::{Error, Result};
+use crate::events::Events;
+use crate::hints;
+use crate::image;
+use crate::net;
+use crate::plan::Plan;
+use crate::preserve;
+use crate::signals::Blocked;
+use crate::spawn::{self, Luggage};
+use crate::spec::{Network, Spec};
+use crate::store;
+use crate::terminal;
+use sandbox::Sandbox;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Runs the command; returns its exit code.
+pub fn run(run: &cli::Run) -> Result<u8> {
+    // First of all: later these numbers could be those of files of nsl's own.
+    let preserved = preserve::adopt(run);
+    let watched = run.status_fd.filter(|_| !run.dry_run);
+    let mut events = watched.map_or(Ok(Events::NONE), Events::open)?;
+    let result = preserved.and_then(|preserved| carry_out(run, preserved, &mut events));
+    events.ended(&result);
+    result
+}
+
+fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Result<u8> {
+    let mut spec = Spec::new(run)?;
+    let mut plan = Plan::new(&spec, host::entries);
+    if run.dry_run {
+        return show(&plan);
+    }
+    if let Network::Veth(veth) = &plan.network {
+        net::check(veth)?;
+    }
+    let kept = spec.changes().map(|directory| Kept::new(directory, plan.identities.is_new())).transpose()?;
+    let names = host::names(&plan)?;
+    if let Some(source) = &plan.unpack {
+        let root = store::unpacked(source)?;
+        spec.found(run, &root)?;
+        plan.found(root);
+    }
+    let blocked = Blocked::new()?;
+    let boot = boot::message(&spec, &plan, &blocked, preserved.len() as u32)?;
+    let init = image::init().map_err(hints::memory_file)?;
+    let (streams, relays) = if spec.terminal() {
+        (terminal::pty_streams(), Vec::new())
+    } else {
+        terminal::plain_streams().map_err(|errno| Error::os("make pipes for the command", errno))?
+    };
+
+    let group = plan.limits.map(Group::new).transpose()?;
+    let cgroup = group.as_ref().map(Group::descriptor);
+    let kept_directory = kept.as_ref().map(AsFd::as_fd);
+    let luggage = Luggage { init, boot, names: &names, kept: kept_directory, streams, cgroup, preserved };
+    let init = spawn::spawn(&plan, luggage)?;
+    if let Some(kept) = &kept {
+        kept.started(init.pid)?;
+    }
+    let signals = blocked.catch()?;
+    let result = Sandbox::new(spec, plan, init, signals, relays, group, events).run();
+    if let Some(kept) = kept {
+        kept.settle();
+    }
+    result
+}
+
+fn show(plan: &Plan) -> Result<u8> {
+    let mut out = std::io::stdout();
+    write!(out, "{plan}").and_then(|()| out.flush()).map_err(|error| Error::io("write the plan", &error))?;
+    Ok(0)
+}

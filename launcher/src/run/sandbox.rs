@@ -1,0 +1,179 @@
+//! A sandbox from the clone to its end: its start, in step with what happens inside, and what its end means.
+
+use crate::cgroup::Group;
+use crate::deadline::Deadline;
+use crate::error::{Error, Result};
+use crate::events::Events;
+use crate::log;
+use crate::net;
+use crate::pidfile::Pidfile;
+use crate::plan::Plan;
+use crate::signals::Signals;
+use crate::spawn::{Ended, Init};
+use crate::spec::{Network, Spec};
+use crate::status::{self, Received};
+use crate::terminal::{Relay, Terminal};
+use crate::userns::{self, Held};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::signal::Signal;
+use nix::sys::socket::MsgFlags;
+use nsl_shared::boot::Report;
+use nsl_shared::exit;
+use std::os::fd::{AsFd, OwnedFd};
+use tracing::{debug, debug_span};
+
+const START: &str = "start the sandbox";
+
+fn killed_by(step: &'static str, signal: i32) -> Error {
+    let name = Signal::try_from(signal).map_or("a signal", Signal::as_str);
+    Error::new(step, format!("its init was killed by {name}")).code(exit::of_signal(signal))
+}
+
+/// A sandbox from the clone to its end.
+pub struct Sandbox<'a> {
+    pub(super) spec: Spec,
+    pub(super) plan: Plan,
+    pub(super) init: Init,
+    pub(super) signals: Signals,
+    pub(super) terminal: Option<Terminal>,
+    pub(super) relays: Vec<Relay>,
+    /// What keeps its ids from others.
+    pub(super) held: Option<Held>,
+    /// The status socket has nothing more to say.
+    pub(super) hung_up: bool,
+    /// The command runs, or has run.
+    pub(super) started: bool,
+    /// The network that was made for it.
+    pub(super) network: Option<net::Made>,
+    pub(super) events: &'a mut Events,
+    pub(super) deadline: Option<Deadline>,
+    /// Goes after the init.
+    pub(super) pidfile: Option<Pidfile>,
+    /// Goes last: its end is that of all who are in it.
+    pub(super) group: Option<Group>,
+}
+
+impl<'a> Sandbox<'a> {
+    /// One whose child has just been started.
+    pub fn new(
+        spec: Spec,
+        plan: Plan,
+        init: Init,
+        signals: Signals,
+        relays: Vec<Relay>,
+        group: Option<Group>,
+        events: &'a mut Events,
+    ) -> Self {
+        let deadline = spec.timeout_ms().map(|time| Deadline::new(time, spec.grace_ms()));
+        Self {
+            spec,
+            plan,
+            init,
+            signals,
+            terminal: None,
+            relays,
+            held: None,
+            hung_up: false,
+            started: false,
+            network: None,
+            events,
+            deadline,
+            pidfile: None,
+            group,
+        }
+    }
+
+    /// Carries it to its end, and gives the exit code. Whatever comes of it: dropping the sandbox restores the terminal
+    /// and kills an init that has not ended, and with that goes all the rest.
+    pub fn run(mut self) -> Result<u8> {
+        let result = self.carry_on();
+        self.blame_memory(result)
+    }
+
+    fn carry_on(&mut self) -> Result<u8> {
+        let established = userns::establish(&self.plan, self.init.pid, self.init.status.as_fd());
+        self.held = established.map_err(|error| self.cause_of(error))?;
+        if let Network::Veth(veth) = self.plan.network {
+            let socket = self.expect(Report::Netlink)?;
+            let created = net::create(&veth, self.init.pid, socket);
+            let network = created.map_err(|error| self.cause_of(error))?;
+            debug!(addresses = %network.addresses, "the network stands");
+            self.network = Some(network);
+        }
+        if self.spec.terminal() {
+            let master = self.expect(Report::Terminal)?;
+            let (mut terminal, relays) =
+                Terminal::new(master).map_err(|errno| Error::os("join the terminal to the pty", errno))?;
+            terminal.enter();
+            self.terminal = Some(terminal);
+            self.relays.extend(relays);
+        }
+        let pid = self.init.pid;
+        self.pidfile = self.spec.pidfile().map(|path| Pidfile::write(path, pid)).transpose()?;
+        status::go(self.init.status.as_fd());
+        let _span = debug_span!("wait", command = %self.spec.name().display()).entered();
+        while !self.serve()? {}
+        let ended = self.init.wait()?;
+        // What was said at the very end is still in the socket.
+        self.take_reports()?;
+        self.relays.iter_mut().for_each(Relay::drain);
+        match ended {
+            _ if self.deadline.as_ref().is_some_and(Deadline::has_passed) => {
+                self.events.timed_out = true;
+                Ok(exit::TIMED_OUT)
+            }
+            Ended::Exited(code) => Ok(code),
+            Ended::Killed(signal) => Err(killed_by("keep the sandbox running", signal)),
+        }
+    }
+
+    /// Tells of a SIGKILL that came for want of memory.
+    fn blame_memory(&mut self, result: Result<u8>) -> Result<u8> {
+        let code = result.as_ref().map_or_else(Error::exit_code, |code| *code);
+        match &self.group {
+            Some(group) if code == exit::of_signal(libc::SIGKILL) && group.oom_kills() > 0 => {
+                let cause = format!("it {}", group.oom_cause());
+                if !self.started {
+                    return Err(Error::new(START, cause).code(code));
+                }
+                self.events.oom = true;
+                log::tell(&format!("the command was killed: {cause}"));
+                Ok(code)
+            }
+            _ => result,
+        }
+    }
+
+    /// What stands behind a failure on the host's side: what failed inside at the same time, or who killed the init. A
+    /// process that is not found any more has yet to end in full.
+    fn cause_of(&mut self, error: Error) -> Error {
+        let mut ended = [PollFd::new(self.init.descriptor(), PollFlags::POLLIN)];
+        let patience = if error.errno() == Some(Errno::ESRCH) { 1000_u16 } else { 0 };
+        let has_ended = nix::poll::poll(&mut ended, patience) == Ok(1);
+        if let Err(inside) = self.take_reports() {
+            return inside;
+        }
+        match has_ended.then(|| self.init.wait()) {
+            Some(Ok(Ended::Killed(signal))) => killed_by(START, signal),
+            _ => error,
+        }
+    }
+
+    /// Waits for a report that carries a descriptor.
+    fn expect(&mut self, expected: Report) -> Result<OwnedFd> {
+        loop {
+            match status::receive(self.init.status.as_fd(), MsgFlags::empty()) {
+                Ok(Received::Report(report, Some(descriptor))) if report == expected => return Ok(descriptor),
+                Ok(Received::Report(report, _)) => self.heard(report)?,
+                Ok(Received::End) => {
+                    return Err(match self.init.wait()? {
+                        Ended::Killed(signal) => killed_by(START, signal),
+                        Ended::Exited(code) => Error::new(START, format!("its init exited with {code}")),
+                    });
+                }
+                Err(errno) => return Err(Error::os("read the status socket", errno)),
+            }
+        }
+    }
+}
