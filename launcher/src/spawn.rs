@@ -96,7 +96,9 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
             Step::Execute => {
                 rustix::process::umask(umask);
                 let Assembly { landlock, proc, .. } = &assembly;
-                let made = Made { slave: slave.as_ref(), landlock: landlock.as_ref(), proc: proc.as_ref() };
+                // Who need not protect it would have it open still when the command starts.
+                let proc = proc.as_ref().filter(|_| plan.guarded);
+                let made = Made { slave: slave.as_ref(), landlock: landlock.as_ref(), proc };
                 // Out of the way of the places, so that a failure can still be reported.
                 rustix::io::fcntl_dupfd_cloexec(status, luggage.past_places())
                     .and_then(|status| Err(execute(plan, luggage, moved.insert(status).as_fd(), &made)))
