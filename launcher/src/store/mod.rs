@@ -97,12 +97,14 @@ fn added(store: &Path, source: &Source, file: File, found: &Identity) -> fault::
     let store = Store::open(store)?;
     store.sweep();
     let (content, digest) = opened(source, file)?;
-    let root = match store.find(&digest) {
-        Some(root) => root,
-        None => match store.begin(&digest)? {
-            Some(new) => unpack(source, content, found, new)?,
+    let root = if let Some(root) = store.find(&digest) {
+        root
+    } else {
+        let watch = Watch::new(source.path(), "unpacking")?;
+        match store.begin(&digest, &watch)? {
+            Some(new) => unpack(source, content, found, new, &watch)?,
             None => store.root(&digest),
-        },
+        }
     };
     index::note(&store, found, begun, &digest);
     Ok(root)
@@ -124,21 +126,19 @@ fn opened(source: &Source, mut file: File) -> fault::Result<(Content, String)> {
     }
 }
 
-fn unpack(source: &Source, content: Content, found: &Identity, new: New<'_>) -> fault::Result<PathBuf> {
+/// What fails is removed, before the watch lets the signals in that may end nsl.
+fn unpack(source: &Source, content: Content, found: &Identity, new: New<'_>, watch: &Watch) -> fault::Result<PathBuf> {
     let begun = Instant::now();
-    let watch = Watch::new(source.path(), "unpacking")?;
-    // Dropped before the signals are let in that may end nsl.
-    let new = new;
     let (root, times) = (new.root()?, new.nameless()?);
     let counts = match content {
         Content::Archive(mut file) => {
-            let counts = layers::unpack_archive(&mut file, root, times, &watch)?;
+            let counts = layers::unpack_archive(&mut file, root, times, watch)?;
             if identity(&file)? != *found {
                 return Err(Fault::content("it changed while it was read"));
             }
             counts
         }
-        Content::Image(image) => layers::unpack_image(&image, root, times, &watch)?,
+        Content::Image(image) => layers::unpack_image(&image, root, times, watch)?,
     };
     watch.check()?;
     let root = new.keep()?;

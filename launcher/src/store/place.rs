@@ -6,6 +6,7 @@
 
 use super::fault::{Fault, Result};
 use super::tree;
+use super::watch::Watch;
 use crate::error::{self, Error};
 use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -14,6 +15,7 @@ use std::fs::{DirBuilder, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tracing::{debug, info};
 
 const OPEN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -21,6 +23,8 @@ const OPEN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOL
 const OWN: Mode = Mode::from_raw_mode(0o700);
 const ROOTS: &str = "roots";
 const NEW: &str = "new";
+/// How long to wait before the lock of another is tried again.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Where entries of the index are.
 pub const INDEX: &str = "index";
 
@@ -88,8 +92,9 @@ impl Store {
         matches!(found, Ok(Some(found)) if tree::is_directory(&found)).then(|| self.root(digest))
     }
 
-    /// A place to unpack the root with this digest in; None if another nsl has done it meanwhile.
-    pub fn begin(&self, digest: &str) -> Result<Option<New<'_>>> {
+    /// A place to unpack the root with this digest in; None if another nsl has done it meanwhile. `watch` holds signals
+    /// back from before there is one, and ends the waiting for another.
+    pub fn begin(&self, digest: &str, watch: &Watch) -> Result<Option<New<'_>>> {
         let failed = |errno| Fault::os(self.path.as_os_str().as_encoded_bytes(), errno);
         let name = OsStr::new(digest);
         loop {
@@ -104,10 +109,11 @@ impl Store {
             match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
                 Err(Errno::WOULDBLOCK) => {
                     info!("another nsl is unpacking the same; waiting for it");
-                    match rustix::fs::flock(&lock, FlockOperation::LockExclusive) {
-                        Ok(()) | Err(Errno::INTR) => continue,
-                        Err(errno) => return Err(failed(errno)),
+                    while rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+                        watch.check()?;
+                        std::thread::sleep(LOOK_AGAIN);
                     }
+                    continue;
                 }
                 result => result.map_err(failed)?,
             }
