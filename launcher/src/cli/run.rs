@@ -49,7 +49,7 @@ pub struct Run {
     pub mounts: Vec<OsString>,
 
     /// Make a veth pair with NAT, nothing but lo, or use the host's network [default: veth as root, else none]
-    #[arg(long, value_enum, hide_default_value = true, hide_possible_values = false, help_heading = "Network")]
+    #[arg(long, value_name = "KIND", value_parser = NetworkKind::parse, help_heading = "Network")]
     pub network: Option<NetworkKind>,
 
     /// Address of the command's end of the veth pair [default: a free pair]
@@ -199,14 +199,26 @@ pub struct Run {
     pub command: Vec<OsString>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+/// Words of --network.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NetworkKind {
-    /// A pair of virtual devices, one end inside, with NAT to where the host gets (needs root)
+    /// A pair of virtual devices, one end inside, with NAT to where the host gets (needs root).
     Veth,
-    /// Nothing but lo
+    /// Nothing but lo.
     None,
-    /// The host's network as it is
+    /// The host's network as it is.
     Host,
+}
+
+impl NetworkKind {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "veth" => Ok(Self::Veth),
+            "none" => Ok(Self::None),
+            "host" => Ok(Self::Host),
+            _ => Err("it is veth, none or host".to_owned()),
+        }
+    }
 }
 
 /// The words are podman's.

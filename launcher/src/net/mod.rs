@@ -14,7 +14,7 @@ mod plan;
 mod rtnl;
 mod socket;
 
-pub use plan::{Addresses, Request, VethPlan, plan};
+pub use plan::{Addresses, Request, VethPlan, Wanted, plan};
 
 use crate::error::Result;
 use std::os::fd::OwnedFd;
@@ -28,9 +28,9 @@ pub struct Made {
 
 /// Says why the plan cannot be carried out on this host, if it cannot. Changes nothing.
 pub fn check(plan: &VethPlan) -> Result<()> {
-    match plan {
-        VethPlan::Pool => Ok(()),
-        VethPlan::Fixed(addresses) => host::check(addresses),
+    match &plan.wanted {
+        Wanted::Pool => Ok(()),
+        Wanted::Fixed(addresses) => host::check(addresses),
     }
 }
 

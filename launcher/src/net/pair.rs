@@ -5,7 +5,7 @@
 
 use super::cidr::Ipv4Cidr;
 use super::host;
-use super::plan::{Addresses, SLOTS, VethPlan};
+use super::plan::{Addresses, SLOTS, VethPlan, Wanted};
 use super::rtnl::{Answer, errno, failed, step};
 use crate::error::{Error, Result};
 use futures_util::future::try_join5;
@@ -43,9 +43,9 @@ pub(super) struct Pair {
 
 /// Makes the devices; `pid` is any process inside.
 pub(super) async fn make(host: &Handle, plan: &VethPlan, pid: u32) -> Result<Pair> {
-    let (name, addresses) = match plan {
-        VethPlan::Pool => make_of_pool(host, pid).await?,
-        VethPlan::Fixed(addresses) => make_fixed(host, *addresses, pid).await?,
+    let (name, addresses) = match plan.wanted {
+        Wanted::Pool => make_of_pool(host, pid).await?,
+        Wanted::Fixed(addresses) => make_fixed(host, addresses, pid).await?,
     };
     // Without an index there is no end to undo: only a foreign hand can have taken the device away.
     let link = step(format_args!("find {name}"), link_by_name(host, &name)).await?;

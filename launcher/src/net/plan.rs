@@ -51,9 +51,15 @@ impl fmt::Display for Addresses {
     }
 }
 
+/// A network of the sandbox's own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VethPlan {
+    pub wanted: Wanted,
+}
+
 /// Where the addresses of a pair come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum VethPlan {
+pub enum Wanted {
     /// From the first pool that the host's routes leave free; which pair, the kernel says at creation.
     Pool,
     /// Asked for by the user.
@@ -62,9 +68,9 @@ pub enum VethPlan {
 
 impl fmt::Display for VethPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pool => write!(f, "make a veth pair, addresses from the pool {}", POOLS[0]),
-            Self::Fixed(addresses) => write!(f, "make a veth pair, {addresses}"),
+        match &self.wanted {
+            Wanted::Pool => write!(f, "make a veth pair, addresses from the pool {}", POOLS[0]),
+            Wanted::Fixed(addresses) => write!(f, "make a veth pair, {addresses}"),
         }
     }
 }
@@ -74,7 +80,7 @@ pub fn plan(request: &Request) -> Result<VethPlan> {
     let fail = |cause: String| Error::new("plan the network", cause);
     let inside = match (request.ip, request.gateway) {
         (Some(inside), _) => inside,
-        (None, None) => return Ok(VethPlan::Pool),
+        (None, None) => return Ok(VethPlan { wanted: Wanted::Pool }),
         (None, Some(_)) => {
             return Err(fail("--gateway needs --ip".into()).hint("add --ip ADDRESS/PREFIX of the same network"));
         }
@@ -93,7 +99,7 @@ pub fn plan(request: &Request) -> Result<VethPlan> {
         return Err(fail(format!("--ip and --gateway are both {gateway}")).hint("the gateway is the host's end"));
     }
     let host = Ipv4Cidr::new(gateway, inside.prefix()).ok_or_else(|| fail("the prefix is too long".into()))?;
-    Ok(VethPlan::Fixed(Addresses { host, inside }))
+    Ok(VethPlan { wanted: Wanted::Fixed(Addresses { host, inside }) })
 }
 
 /// The network's first host address, or the second where the sandbox itself has the first.
@@ -125,9 +131,9 @@ mod tests {
     }
 
     fn gateway(ip: &str) -> String {
-        match planned(ip, None).unwrap() {
-            VethPlan::Fixed(addresses) => addresses.host.to_string(),
-            VethPlan::Pool => unreachable!(),
+        match planned(ip, None).unwrap().wanted {
+            Wanted::Fixed(addresses) => addresses.host.to_string(),
+            Wanted::Pool => unreachable!(),
         }
     }
 
@@ -137,8 +143,9 @@ mod tests {
 
     #[test]
     fn without_a_wish_the_pool_decides() {
-        assert_eq!(plan(&Request::default()).unwrap(), VethPlan::Pool);
-        assert_eq!(VethPlan::Pool.to_string(), "make a veth pair, addresses from the pool 10.221.0.0/16");
+        let plan = plan(&Request::default()).unwrap();
+        assert_eq!(plan.wanted, Wanted::Pool);
+        assert_eq!(plan.to_string(), "make a veth pair, addresses from the pool 10.221.0.0/16");
     }
 
     #[test]

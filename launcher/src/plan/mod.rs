@@ -7,7 +7,7 @@ pub use step::{NamesIn, Step};
 use crate::cgroup::Limits;
 use crate::cli::Proc;
 use crate::mounts::{Kind, Mount};
-use crate::net::VethPlan;
+use crate::net::Wanted;
 use crate::rlimit::Rlimit;
 use crate::spec::{Network, Root, Shared, Spec};
 use crate::store::Source;
@@ -115,7 +115,7 @@ impl Plan {
             }
         }
         child.push(Step::Devices { bound: user_namespace, tty_group: identities.contain(spec.caller(), 0, TTY_GROUP) });
-        child.push(Step::Sys { bound: user_namespace && spec.network() == Network::Host });
+        child.push(Step::Sys { bound: user_namespace && *spec.network() == Network::Host });
         if spec.proc() == Proc::Host {
             child.push(Step::HostProc);
         }
@@ -143,7 +143,7 @@ impl Plan {
             child.push(Step::ReadOnlyRoot);
         }
         child.extend([Step::PivotRoot, Step::Execute]);
-        if spec.network() != Network::Host {
+        if *spec.network() != Network::Host {
             setup = setup.with(Setup::LOOPBACK);
         }
         if spec.terminal() {
@@ -155,7 +155,7 @@ impl Plan {
         Self {
             unpack,
             identities: identities.clone(),
-            network: spec.network(),
+            network: spec.network().clone(),
             shared: spec.shared(),
             limits: Some(spec.limits()).filter(|limits| *limits != Limits::default()),
             child,
@@ -177,8 +177,11 @@ impl Plan {
 
     /// The address inside, where it is known before the network is made.
     pub fn address(&self) -> Option<Ipv4Addr> {
-        match self.network {
-            Network::Veth(VethPlan::Fixed(addresses)) => Some(addresses.inside.address()),
+        match &self.network {
+            Network::Veth(veth) => match veth.wanted {
+                Wanted::Fixed(addresses) => Some(addresses.inside.address()),
+                Wanted::Pool => None,
+            },
             _ => None,
         }
     }

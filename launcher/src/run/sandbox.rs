@@ -94,7 +94,7 @@ impl<'a> Sandbox<'a> {
     fn carry_on(&mut self) -> Result<u8> {
         let established = userns::establish(&self.plan, self.init.pid, self.init.status.as_fd());
         self.held = established.map_err(|error| self.cause_of(error))?;
-        if let Network::Veth(veth) = self.plan.network {
+        if let Network::Veth(veth) = self.plan.network.clone() {
             let socket = self.expect(Report::Netlink)?;
             let created = net::create(&veth, self.init.pid, socket);
             let network = created.map_err(|error| self.cause_of(error))?;

@@ -42,7 +42,7 @@ pub enum Root {
     Empty,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Network {
     Veth(VethPlan),
     None,
@@ -156,7 +156,7 @@ impl Spec {
         }
         // Seen inside.
         let uid = if identities.has_root() { 0 } else { caller.uid };
-        let environment = words::environment(run, user.as_ref(), terminal, network)?;
+        let environment = words::environment(run, user.as_ref(), terminal, &network)?;
         mounts.extend(environment.notify);
         Ok(Self {
             caller,
@@ -196,7 +196,7 @@ impl Spec {
         let Some(text) = run.user.as_deref().filter(|_| self.user.is_none()) else { return Ok(()) };
         let user = User::find(text, self.caller, &self.identities, &Root::Directory(root.to_owned()))?;
         self.security = Security::new(run, self.identities.are_many(), user.credentials.uid)?;
-        self.env = words::environment(run, Some(&user), self.terminal, self.network)?.entries;
+        self.env = words::environment(run, Some(&user), self.terminal, &self.network)?.entries;
         self.user = Some(user);
         Ok(())
     }
@@ -221,8 +221,8 @@ impl Spec {
         self.shared
     }
 
-    pub fn network(&self) -> Network {
-        self.network
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
     /// The directory that keeps what the command changes, absolute and without links; it may not be there yet.
@@ -325,6 +325,7 @@ fn userns(run: &Run, caller: Caller) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
+    use crate::net::Wanted;
     use clap::Parser;
 
     const ROOT: Caller = Caller { uid: 0, gid: 0, privileged: true };
@@ -370,8 +371,8 @@ mod tests {
 
     #[test]
     fn network_is_veth_for_root_and_none_for_others() {
-        assert_eq!(spec_of(&[], ROOT).unwrap().network(), Network::Veth(VethPlan::Pool));
-        assert_eq!(spec_of(&[], USER).unwrap().network(), Network::None);
+        assert!(matches!(spec_of(&[], ROOT).unwrap().network(), Network::Veth(veth) if veth.wanted == Wanted::Pool));
+        assert_eq!(*spec_of(&[], USER).unwrap().network(), Network::None);
         assert!(refusal(&["--network", "veth"], USER).contains("needs root"));
         assert!(refusal(&["--network", "none", "--ip", "10.0.0.2/24"], ROOT).contains("--ip"));
     }

@@ -25,11 +25,11 @@ const HOSTNAME_MAX: usize = 64;
 /// The hostname inside, unless another is asked for.
 const HOSTNAME: &str = "nsl";
 
-pub fn environment(run: &Run, user: Option<&User>, terminal: bool, network: Network) -> Result<Environment> {
+pub fn environment(run: &Run, user: Option<&User>, terminal: bool, network: &Network) -> Result<Environment> {
     let circumstances = Circumstances {
         user: user.map(|user| user.variables.clone()).unwrap_or_default(),
         terminal,
-        host_network: network == Network::Host,
+        host_network: *network == Network::Host,
         listening: preserve::listening()?.is_some(),
     };
     Environment::new(run, &circumstances)
@@ -89,7 +89,7 @@ pub fn changes(directory: &Path) -> Result<PathBuf> {
 }
 
 pub fn network(run: &Run, caller: Caller) -> Result<Network> {
-    let kind = run.network.unwrap_or_else(|| {
+    let kind = run.network.clone().unwrap_or_else(|| {
         if caller.is_privileged() {
             return NetworkKind::Veth;
         }
