@@ -74,21 +74,23 @@ fn under_nsl(status: OwnedFd) -> u8 {
             supervisor.run()
         }
         Err(errno) => {
-            report_failure(status.as_fd(), &Failure { step, errno });
+            report_failure(&Failure { step, errno });
             exit::NSL_FAILED
         }
     }
 }
 
-fn report_failure(status: BorrowedFd<'_>, failure: &Failure) {
-    report(status, Report::InitFailed { step: failure.step, errno: failure.errno.raw_os_error() }.encode());
+#[inline(never)]
+fn report_failure(failure: &Failure) {
+    report(sys::descriptor(boot::STATUS_FD), Report::InitFailed { step: failure.step, errno: failure.errno.raw_os_error() }.encode());
 }
 
 /// Everything up to the running command; returns its process ID and what was asked for, or what failed of `step`.
 fn boot_up(status: BorrowedFd<'_>, options: &mut Options, step: &mut InitStep) -> Result<(i32, Setup), Errno> {
     let (mut loaded, boot) = setup::read_boot_message()?;
-    let joined = boot.setup().contains(Setup::JOINED);
-    setup::end_with_launcher(status, if joined { LAUNCHER_ENDED } else { Signal::KILL })?;
+    let launcher_ended = if boot.setup().contains(Setup::JOINED) { LAUNCHER_ENDED } else { Signal::KILL };
+    setup::end_with_launcher(status, launcher_ended)?;
+    options.rewrites.set(launcher_ended, Signal::KILL.number() as u8);
     setup::carry_out(&boot, step)?;
     // While nsl makes the network; the command's process starts with what the init has.
     sys::default_dispositions();
@@ -98,9 +100,6 @@ fn boot_up(status: BorrowedFd<'_>, options: &mut Options, step: &mut InitStep) -
     if let Some(signal) = Signal::new(boot.stop_signal() as i32) {
         options.stop_signal = signal;
         options.rewrites.set(Signal::TERM, signal.number() as u8);
-    }
-    if joined {
-        options.rewrites.set(LAUNCHER_ENDED, Signal::KILL.number() as u8);
     }
     let setup = boot.setup();
     *step = InitStep::Fork;

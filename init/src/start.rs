@@ -9,7 +9,7 @@ use nsl_init::cli::Home;
 use nsl_init::message::Line;
 use nsl_init::number;
 use nsl_init::path::{self, Candidates};
-use nsl_shared::boot::{self, InitStep, Message, Setup};
+use nsl_shared::boot::{InitStep, Message, Setup};
 use nsl_shared::signal::{Signal, SignalSet};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{Access, Mode, OFlags};
@@ -55,7 +55,7 @@ pub fn start(command: &Command<'_>) -> Result<Started, (Failure, i32)> {
     let run = &mut || {
         let failed = run(command, init, place);
         if joined {
-            crate::report_failure(sys::descriptor(boot::STATUS_FD), &failed);
+            crate::report_failure(&failed);
         }
         failure = Some(failed);
     };
