@@ -82,7 +82,10 @@ fn under_nsl(status: OwnedFd) -> u8 {
 
 #[inline(never)]
 fn report_failure(failure: &Failure) {
-    report(sys::descriptor(boot::STATUS_FD), Report::InitFailed { step: failure.step, errno: failure.errno.raw_os_error() }.encode());
+    report(
+        sys::descriptor(boot::STATUS_FD),
+        Report::InitFailed { step: failure.step, errno: failure.errno.raw_os_error() }.encode(),
+    );
 }
 
 /// Everything up to the running command; returns its process ID and what was asked for, or what failed of `step`.

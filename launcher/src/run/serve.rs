@@ -111,7 +111,7 @@ impl Sandbox<'_> {
                 Some(step) => return Err(hints::child_step(&self.plan, step, errno)),
                 None => return Err(Error::os("assemble the sandbox", Errno::from_raw(errno))),
             },
-            Report::InitFailed { step, errno } => return Err(hints::init_step(&self.spec, step, errno)),
+            Report::InitFailed { step, errno } => return Err(hints::init_step(&self.spec.subject(), step, errno)),
             // Under a terminal, the stop is the whole job's: the shell that started nsl takes over.
             Report::Stopped { signal } if self.terminal.is_some() && signal != libc::SIGSTOP => {
                 let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(0), Signal::SIGTSTP);
