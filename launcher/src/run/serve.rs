@@ -6,9 +6,9 @@ use crate::error::{Error, Result};
 use crate::hints;
 use crate::signals::stop_self;
 use crate::status::{self, Received};
-use crate::terminal::Relay;
+use crate::terminal;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::poll::PollTimeout;
 use nix::sys::signal::Signal;
 use nix::sys::socket::MsgFlags;
 use nsl_shared::boot::Report;
@@ -16,46 +16,23 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 use tracing::{debug, info};
 
-/// How often a terminal that others read is looked at again, in milliseconds.
-const PAUSE: u8 = 100;
-
 impl Sandbox<'_> {
     /// One round of waiting; true when the init has ended.
     pub(super) fn serve(&mut self) -> Result<bool> {
-        let paused: Vec<bool> = self.relays.iter().map(Relay::is_paused).collect();
-        let mut waiting = vec![
-            PollFd::new(self.init.descriptor(), PollFlags::POLLIN),
-            PollFd::new(self.signals.descriptor(), PollFlags::POLLIN),
-        ];
+        let mut descriptors = vec![self.init.descriptor(), self.signals.descriptor()];
         if !self.hung_up {
-            waiting.push(PollFd::new(self.init.status.as_fd(), PollFlags::POLLIN));
+            descriptors.push(self.init.status.as_fd());
         }
-        let fixed = waiting.len();
-        let interests = self.relays.iter().zip(&paused).enumerate();
-        let interests: Vec<_> = interests
-            .filter_map(|(index, (relay, paused))| if *paused { None } else { Some((index, relay.interest()?)) })
-            .collect();
-        waiting.extend(interests.iter().map(|(_, interest)| interest.clone()));
-        match nix::poll::poll(&mut waiting, self.patience(paused.contains(&true))) {
-            Err(Errno::EINTR) | Ok(_) => {}
-            Err(errno) => return Err(Error::os("wait for the command", errno)),
-        }
-        let is_ready = |poll: &PollFd<'_>| poll.any().unwrap_or(false);
-        let (ended, signalled) = (is_ready(&waiting[0]), is_ready(&waiting[1]));
-        let reported = !self.hung_up && is_ready(&waiting[2]);
-        let ready: Vec<usize> = interests
-            .iter()
-            .zip(&waiting[fixed..])
-            .filter(|(_, poll)| is_ready(poll))
-            .map(|((index, _), _)| *index)
-            .collect();
-        if signalled {
+        let ready = terminal::wait(&descriptors, &self.relays, |pause| self.patience(pause))
+            .map_err(|errno| Error::os("wait for the command", errno))?;
+        let ended = ready.descriptors[0];
+        if ready.descriptors[1] {
             self.take_signals();
         }
-        if reported {
+        if ready.descriptors.get(2) == Some(&true) {
             self.take_reports()?;
         }
-        for index in ready {
+        for index in ready.relays {
             self.relays[index].step();
         }
         if !ended {
@@ -65,13 +42,12 @@ impl Sandbox<'_> {
     }
 
     /// How long to wait for something to happen.
-    fn patience(&self, is_paused: bool) -> PollTimeout {
-        let pause = if is_paused { PollTimeout::from(PAUSE) } else { PollTimeout::NONE };
+    fn patience(&self, pause: Option<PollTimeout>) -> PollTimeout {
         let Some(left) = self.deadline.as_ref().and_then(|deadline| deadline.left(Instant::now())) else {
-            return pause;
+            return pause.unwrap_or(PollTimeout::NONE);
         };
         let left = PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
-        if is_paused { left.min(pause) } else { left }
+        pause.map_or(left, |pause| left.min(pause))
     }
 
     /// As if SIGTERM had been sent to nsl; later there is no more patience.

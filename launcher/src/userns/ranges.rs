@@ -97,6 +97,21 @@ impl Map {
         Self(vec![Line { inside: 0, outside }])
     }
 
+    /// The text of /proc/PID/uid_map or gid_map.
+    pub fn read(text: &str) -> Self {
+        let line = |line: &str| {
+            let mut numbers = line.split_ascii_whitespace().map_while(|word| word.parse().ok());
+            let (inside, first, count) = (numbers.next()?, numbers.next()?, numbers.next()?);
+            Some(Line { inside, outside: Range { first, count } })
+        };
+        Self(text.lines().filter_map(line).collect())
+    }
+
+    /// How many ids there are inside.
+    pub fn size(&self) -> u32 {
+        self.0.iter().fold(0, |size, line| size.saturating_add(line.outside.count))
+    }
+
     /// The id `own` of the host is `inside`; the others, from 0 on, come from `ranges`, which are apart and without
     /// `own`, until there are `size` ids, or no more ranges.
     pub fn around(own: u32, inside: u32, ranges: &[Range], size: u32) -> Self {
