@@ -4,6 +4,7 @@ use super::sandbox::Sandbox;
 use crate::deadline::Due;
 use crate::error::{Error, Result};
 use crate::hints;
+use crate::service::Output;
 use crate::signals::stop_self;
 use crate::status::{self, Received};
 use crate::terminal::Relay;
@@ -36,6 +37,7 @@ impl Sandbox<'_> {
             .filter_map(|(index, (relay, paused))| if *paused { None } else { Some((index, relay.interest()?)) })
             .collect();
         waiting.extend(interests.iter().map(|(_, interest)| interest.clone()));
+        waiting.extend(self.output.iter().flat_map(Output::interests));
         match nix::poll::poll(&mut waiting, self.patience(paused.contains(&true))) {
             Err(Errno::EINTR) | Ok(_) => {}
             Err(errno) => return Err(Error::os("wait for the command", errno)),
@@ -49,6 +51,7 @@ impl Sandbox<'_> {
             .filter(|(_, poll)| is_ready(poll))
             .map(|((index, _), _)| *index)
             .collect();
+        let written = waiting[fixed + interests.len()..].iter().any(is_ready);
         if signalled {
             self.take_signals();
         }
@@ -57,6 +60,9 @@ impl Sandbox<'_> {
         }
         for index in ready {
             self.relays[index].step();
+        }
+        if written {
+            self.output.iter_mut().for_each(Output::step);
         }
         if !ended {
             self.mind_the_deadline();
@@ -145,6 +151,10 @@ impl Sandbox<'_> {
             match (signal, &mut self.terminal) {
                 (libc::SIGWINCH, Some(terminal)) => terminal.copy_size(),
                 (libc::SIGTSTP, _) => self.suspend(),
+                (libc::SIGTERM, _) => {
+                    self.events.stopping();
+                    self.init.signal(signal);
+                }
                 _ => self.init.signal(signal),
             }
         }
