@@ -2,7 +2,7 @@
 //! somebody made up, a full disk, kill -9. Every host here has a root of its own.
 
 use crate::changes::{BEFORE, CHANGE, KEPT, apply, assert_same, diff, keep, keeping, look};
-use crate::harness::{DIR, Host, Running, TINY, USER, VIEW, wait_until};
+use crate::harness::{DIR, Host, NSL, Running, TINY, USER, VIEW, wait_until};
 use crate::leaks::{kill_hard, wait_until_past};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -103,7 +103,7 @@ fn question_is_asked_at_a_terminal_only_and_means_no_unless_answered_with_yes() 
     let output = host.nsl(["apply", KEPT]).stdin("y\n").run();
     output.assert_code(125);
     assert!(output.stderr().contains("stdin is no terminal, so nobody can be asked (hint: use --yes)"), "{output}");
-    let ask = |answer: &str| host.command("python3", ["-c", ASK, "true", answer, "/run/nsl", "apply", KEPT]).run();
+    let ask = |answer: &str| host.command("python3", ["-c", ASK, "true", answer, NSL, "apply", KEPT]).run();
     for answer in ["n", "", "Nein", "yess"] {
         ask(answer).assert_code(1);
     }
@@ -129,7 +129,7 @@ fn link_put_in_a_directorys_place_leads_nowhere() {
     host.sh("rm /srv/d; mv /srv/moved /srv/d");
     // While the question is open.
     let script = "mv /srv/d/e /srv/d/moved; ln -s /srv/outside /srv/d/e";
-    let output = host.command("python3", ["-c", ASK, script, "y", "/run/nsl", "apply", KEPT]).run();
+    let output = host.command("python3", ["-c", ASK, script, "y", NSL, "apply", KEPT]).run();
     output.assert_code(125);
     assert!(output.stdout().contains("cannot apply /srv/d/e"), "{output}");
     assert_eq!(host.sh("cd /srv/outside; cat f g; ls -A; find /srv -name '.nsl*'"), "old\nold\nf\ng\n");
@@ -141,7 +141,7 @@ fn what_changes_while_the_question_is_open_is_not_overwritten() {
     host.sh("echo old > /srv/a");
     keep(&host, "echo new > /srv/a; echo new > /srv/b");
     for (script, name) in [("echo mine > /srv/b", "b"), ("echo mine >> /srv/a", "a")] {
-        let output = host.command("python3", ["-c", ASK, script, "y", "/run/nsl", "apply", KEPT]).run();
+        let output = host.command("python3", ["-c", ASK, script, "y", NSL, "apply", KEPT]).run();
         output.assert_code(125);
         assert!(output.stdout().contains(&format!("cannot apply /srv/{name}: it was changed just now")), "{output}");
         assert!(host.sh(&format!("cat /srv/{name}")).ends_with("mine\n"));

@@ -77,7 +77,7 @@ print(pod['spec']['terminationGracePeriodSeconds'], *container['command'], '|', 
 fn a_service_starts_and_stops_as_the_document_says() {
     let mut host = crate::host!("systemd-analyze");
     let unit = fence("ini");
-    host.sh("mount -t tmpfs -o mode=755 tmpfs /usr/local/bin; /run/nsl init -o /usr/local/bin
+    host.sh("mount -t tmpfs -o mode=755 tmpfs /usr/local/bin; /run/bin/nsl init -o /usr/local/bin
         printf '#!/bin/sh\\necho \"$@\"\\nexec sleep 1000' > /usr/local/bin/example; chmod 755 /usr/local/bin/example");
     host.accept();
     fs::write(host.path(DIR).join("example.service"), &unit).expect("write the unit");

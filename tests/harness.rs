@@ -21,7 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// nsl as a host sees it; every user may execute it.
-pub const NSL: &str = "/run/nsl";
+pub const NSL: &str = "/run/bin/nsl";
 /// A directory of the test's own in its host; every user may write to it.
 pub const DIR: &str = "/tmp/test";
 /// An ordinary user.
@@ -102,8 +102,13 @@ ip link set lo up
 echo 0 > /proc/sys/net/ipv4/ip_forward
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 tmpfs /run
-touch /run/nsl
-mount --bind "$1" /run/nsl
+mkdir /run/bin
+touch /run/bin/nsl
+mount --bind "$1" /run/bin/nsl
+# Where states and logs are: whoever leaves one in them is seen.
+mkdir -m 700 /run/nsl
+mount -t tmpfs -o mode=755 tmpfs /var/log
+mkdir -m 700 /var/log/nsl
 built=$(dirname "$1")
 mkdir /run/built
 mount --bind "$built" /run/built
@@ -288,6 +293,8 @@ impl Host {
                 ("file in /dev", names("/dev")),
                 ("file in /dev/shm", names("/dev/shm")),
                 ("file in /run", names("/run")),
+                ("sandbox in /run/nsl", names("/run/nsl")),
+                ("log in /var/log/nsl", names("/var/log/nsl")),
                 ("file in /tmp", names("/tmp")),
             ],
         }

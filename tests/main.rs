@@ -33,6 +33,7 @@ mod root;
 mod run;
 mod seccomp;
 mod security;
+mod services;
 mod signals;
 mod storm;
 mod terminal;

@@ -8,7 +8,7 @@ fn run<'a>(options: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// A sandbox in which nsl is found, and which lets it make another.
-const NESTED: [&str; 3] = ["--nested", "-v", "/run/nsl:/run/nsl"];
+const NESTED: [&str; 3] = ["--nested", "-v", "/run/bin/nsl:/run/bin/nsl"];
 
 /// Loads a seccomp filter, then executes its arguments. It answers as the default filters of containers do: ENOSYS to
 /// clone3(2), whose arguments it cannot read, and with `DENY` EPERM to a clone(2) that makes a user namespace.
@@ -113,7 +113,7 @@ fn a_masked_proc_is_told_and_the_hosts_will_do() {
 fn a_sandbox_that_does_not_let_nsl_make_another_says_what_would() {
     let host = crate::host!();
     let inner = [&[NSL][..], &run(&[], &["true"])].concat();
-    let options = ["-v", "/run/nsl:/run/nsl"];
+    let options = ["-v", "/run/bin/nsl:/run/bin/nsl"];
     for output in [host.nsl(run(&options, &inner)).run(), host.nsl(run(&options, &inner)).as_user().run()] {
         output.assert_refused(125, &["--nested"]);
     }

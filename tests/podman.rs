@@ -33,7 +33,7 @@ impl<'a> Podman<'a> {
         host.sh(&format!(
             "mount -t cgroup2 cgroup2 /sys/fs/cgroup
              for name in cache lib tmp; do mount -t tmpfs tmpfs /var/$name; done
-             cd {DIR}; /run/nsl init; mkdir -p root/bin root/dev root/etc root/proc root/run root/sys root/tmp
+             cd {DIR}; /run/bin/nsl init; mkdir -p root/bin root/dev root/etc root/proc root/run root/sys root/tmp
              cp nsl-init root; cp $(command -v busybox) root/bin/busybox; chroot root /bin/busybox --install -s /bin"
         ));
         host.accept();

@@ -299,7 +299,7 @@ fn a_sandbox_in_which_no_filter_can_be_loaded_is_told() {
         r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["seccomp"], "action": "SCMP_ACT_ERRNO"}]}"#;
     let inner = |options: &str| {
         let script = format!("exec nsl run --network none {options} -- echo started");
-        with_profile(&host, profile, &["--nested", "-v", "/run/nsl:/usr/local/bin/nsl"], &script)
+        with_profile(&host, profile, &["--nested", "-v", "/run/bin/nsl:/usr/local/bin/nsl"], &script)
     };
     inner("").assert_refused(125, &["load the seccomp filter", "Operation not permitted", "--seccomp unconfined"]);
     inner("--seccomp unconfined").assert_prints("started");

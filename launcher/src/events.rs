@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::net::{Addresses, Made};
+use crate::service::{Exit, Output, Service};
 use crate::sys;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -13,7 +14,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::SendFlags;
 use serde::Serialize;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long a reader may let a full pipe be full.
@@ -25,6 +26,8 @@ const LONGEST: [usize; 2] = [150, 450];
 /// Where events go: nowhere, unless somebody asked for them.
 pub struct Events {
     to: Option<OwnedFd>,
+    /// What is noted of a sandbox that has a name.
+    service: Option<Service>,
     /// The signal that ended the command.
     pub ended_by: Option<i32>,
     /// It was killed for want of memory.
@@ -61,7 +64,7 @@ struct Network<'a> {
 }
 
 impl Events {
-    pub const NONE: Self = Self { to: None, ended_by: None, oom: false, timed_out: false };
+    pub const NONE: Self = Self { to: None, service: None, ended_by: None, oom: false, timed_out: false };
 
     /// Takes over the caller's descriptor `number`. Files that nsl opens before this may be mistaken for it.
     pub fn open(number: i32) -> Result<Self> {
@@ -85,12 +88,25 @@ impl Events {
         Ok(Self { to: Some(to), ..Self::NONE })
     }
 
+    /// Whom they go to.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.to.as_ref().map(AsFd::as_fd)
+    }
+
+    /// From now on what happens is noted, too.
+    pub fn register(&mut self, service: Service) {
+        self.service = Some(service);
+    }
+
     pub fn started(&mut self, pid: u32, hostname: &str, made: Option<&Made>) {
         let network = made.map(|Made { device, addresses: Addresses { host, inside } }| Network {
             address: inside.address(),
             gateway: host.address(),
             device,
         });
+        if let Some(service) = &mut self.service {
+            service.started(pid, network.as_ref().and_then(|network| serde_json::to_value(network).ok()));
+        }
         self.tell("started", Details::Started { pid, hostname, network });
     }
 
@@ -102,8 +118,32 @@ impl Events {
         self.tell("continued", Details::Continued {});
     }
 
+    /// Keeps the boot message of a sandbox that has a name.
+    pub fn keep_boot(&self, message: BorrowedFd<'_>) -> Result<()> {
+        self.service.as_ref().map_or(Ok(()), |service| service.keep_boot(message))
+    }
+
+    /// Where the output of one goes that its caller has left.
+    pub fn output(&mut self) -> Result<Option<Output>> {
+        self.service.as_mut().map(Service::output).transpose()
+    }
+
+    /// It was asked to end: noted, and no event.
+    pub fn stopping(&mut self) {
+        self.service.iter_mut().for_each(Service::stopping);
+    }
+
     /// The last event: what became of it all.
     pub fn ended(&mut self, result: &Result<u8>) {
+        if let Some(service) = self.service.take() {
+            service.ended(Exit {
+                code: result.as_ref().map_or_else(Error::exit_code, |code| *code),
+                signal: self.ended_by.map(name),
+                oom: self.oom,
+                timed_out: self.timed_out,
+                error: result.as_ref().err().map(ToString::to_string),
+            });
+        }
         match result {
             Ok(code) => {
                 let (oom, timed_out) = (self.oom, self.timed_out);

@@ -196,6 +196,24 @@ pub fn output(file: &Path, error: &std::io::Error) -> Error {
     }
 }
 
+/// Why nothing could be noted of a sandbox.
+pub fn states(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::ENOSPC | Errno::EDQUOT) => error.hint("/run, or XDG_RUNTIME_DIR, is full: see df -h and df -i"),
+        Some(Errno::EROFS | Errno::EACCES) => error.hint("states are kept in /run/nsl, or in XDG_RUNTIME_DIR"),
+        _ => error,
+    }
+}
+
+/// Why there can be no log.
+pub fn logs(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::ENOSPC | Errno::EDQUOT) => error.hint("the disk is full: see df -h and df -i"),
+        Some(Errno::EROFS | Errno::EACCES) => error.hint("logs are kept in /var/log/nsl, or in XDG_STATE_HOME"),
+        _ => error,
+    }
+}
+
 /// Why an archive or a layout could not be unpacked.
 pub fn unpack(path: &Path, fault: Fault) -> Error {
     let step = format!("unpack {}", path.display());

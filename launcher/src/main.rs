@@ -28,6 +28,7 @@ mod root;
 mod run;
 mod seccomp;
 mod security;
+mod service;
 mod signals;
 mod spawn;
 mod spec;
@@ -62,6 +63,16 @@ fn nsl() -> u8 {
             log::start(arguments.log_level);
             run::run(&arguments)
         }
+        Command::Ps(arguments) => service::ps(&arguments),
+        Command::Exec(arguments) => {
+            log::start(arguments.log_level);
+            service::exec(&arguments)
+        }
+        Command::Inspect(arguments) => service::inspect(&arguments),
+        Command::Stop(arguments) => service::stop(&arguments),
+        Command::Kill(arguments) => service::kill(&arguments),
+        Command::Wait(arguments) => service::wait(&arguments),
+        Command::Rm(arguments) => service::rm(&arguments),
         Command::Diff(arguments) => {
             log::start(LogLevel::Warn);
             changes::diff(&arguments)
@@ -121,7 +132,12 @@ fn misread(error: &clap::Error) -> u8 {
         (Some(suggestion), _) => format!("did you mean {suggestion}?"),
         (None, kind) => {
             let word = std::env::args_os().nth(1).and_then(|word| word.into_string().ok());
-            match word.filter(|word| matches!(&**word, "apply" | "diff" | "init")) {
+            match word.filter(|word| {
+                matches!(
+                    &**word,
+                    "apply" | "diff" | "exec" | "init" | "inspect" | "kill" | "ps" | "rm" | "stop" | "wait"
+                )
+            }) {
                 Some(subcommand) => format!("see nsl {subcommand} --help"),
                 None if kind == ErrorKind::MissingRequiredArgument => "nsl run -- bash".to_owned(),
                 None => "see nsl run --help".to_owned(),

@@ -206,8 +206,8 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
 }
 
 /// Closes every descriptor but these: close_range(2). For a process that was cloned and uses no other from here on.
-pub fn close_all_but<const N: usize>(kept: [BorrowedFd<'_>; N]) {
-    let mut numbers = kept.map(|descriptor| descriptor.as_raw_fd() as u32);
+pub fn close_all_but(kept: &[BorrowedFd<'_>]) {
+    let mut numbers: Vec<u32> = kept.iter().map(|descriptor| descriptor.as_raw_fd() as u32).collect();
     numbers.sort_unstable();
     let ends = numbers.into_iter().chain([u32::MAX]);
     let mut first = 0;

@@ -127,22 +127,21 @@ fn set_nonblocking(descriptor: BorrowedFd<'_>) -> Result<(), Errno> {
 
 /// What can be gone on with.
 pub struct Ready {
-    /// For each descriptor that was waited for.
-    pub descriptors: Vec<bool>,
+    /// For each of the others that were waited for.
+    pub others: Vec<bool>,
     /// The numbers of the relays.
     pub relays: Vec<usize>,
 }
 
-/// Waits until something can be read from one of `descriptors`, or bytes can be moved. `patience` says for how long, given
-/// that a terminal that others read is to be looked at again after a pause.
-pub fn wait(
-    descriptors: &[BorrowedFd<'_>],
-    relays: &[Relay],
+/// Waits until one of `waiting` is ready, or bytes can be moved. `patience` says for how long, given that a terminal that
+/// others read is to be looked at again after a pause.
+pub fn wait<'a>(
+    mut waiting: Vec<PollFd<'a>>,
+    relays: &'a [Relay],
     patience: impl FnOnce(Option<PollTimeout>) -> PollTimeout,
 ) -> Result<Ready, Errno> {
     let paused: Vec<bool> = relays.iter().map(Relay::is_paused).collect();
-    let mut waiting: Vec<_> =
-        descriptors.iter().map(|descriptor| PollFd::new(*descriptor, PollFlags::POLLIN)).collect();
+    let others = waiting.len();
     let interests = relays.iter().zip(&paused).enumerate();
     let (numbers, interests): (Vec<_>, Vec<_>) = interests
         .filter_map(|(number, (relay, paused))| if *paused { None } else { Some((number, relay.interest()?)) })
@@ -153,9 +152,9 @@ pub fn wait(
         Err(errno) => return Err(errno),
     }
     let mut ready = waiting.iter().map(|poll| poll.any().unwrap_or(false));
-    let descriptors = ready.by_ref().take(descriptors.len()).collect();
+    let others = ready.by_ref().take(others).collect();
     let relays = numbers.into_iter().zip(ready).filter(|(_, is_ready)| *is_ready).map(|(number, _)| number).collect();
-    Ok(Ready { descriptors, relays })
+    Ok(Ready { others, relays })
 }
 
 /// Bytes on their way in one direction.

@@ -43,7 +43,7 @@ fn watch(remains: &Remains, nsl: BorrowedFd<'_>) -> ! {
     let _ = rustix::process::setsid();
     let _ = rustix::thread::set_name(c"nsl-guard");
     let _ = rustix::process::chdir("/");
-    sys::close_all_but([remains.place(), nsl]);
+    sys::close_all_but(&[remains.place(), nsl]);
     let ended = loop {
         match rustix::event::poll(&mut [PollFd::new(&nsl, PollFlags::IN)], None) {
             Err(rustix::io::Errno::INTR) => {}

@@ -1,5 +1,6 @@
 //! The options of `nsl exec`: docker's words.
 
+use super::LogLevel;
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -37,6 +38,10 @@ pub struct Exec {
     /// Set the environment variable NAME, or hand on the caller's [repeatable]
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     pub env: Vec<OsString>,
+
+    /// How much to tell on stderr
+    #[arg(long, value_enum, value_name = "LEVEL", env = "NSL_LOG", default_value_t = LogLevel::Warn)]
+    pub log_level: LogLevel,
 
     /// The sandbox, by the name of nsl run --name
     #[arg(value_name = "NAME")]

@@ -1,8 +1,12 @@
 //! The command line as clap reads it: words, no decisions, no I/O. `spec` gives them their meaning.
 
+mod exec;
 mod run;
+mod service;
 
+pub use exec::Exec;
 pub use run::{LogLevel, Namespace, NetworkKind, Proc, Run};
+pub use service::{Inspect, Kill, Ps, Rm, Stop, Wait};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -19,6 +23,20 @@ pub struct Cli {
 pub enum Command {
     /// Run a command in a world of its own
     Run(Box<Run>),
+    /// List the sandboxes with a name
+    Ps(Ps),
+    /// Execute one more command in a sandbox that runs
+    Exec(Exec),
+    /// Show all that is known of sandboxes
+    Inspect(Inspect),
+    /// Ask sandboxes to end, and kill those that do not in time
+    Stop(Stop),
+    /// Send a signal to the commands of sandboxes
+    Kill(Kill),
+    /// Wait until sandboxes have ended, and print their exit codes
+    Wait(Wait),
+    /// Remove what is left of sandboxes that have ended
+    Rm(Rm),
     /// Show what nsl run --changes kept
     Diff(Diff),
     /// Bring what nsl run --changes kept onto this host

@@ -96,6 +96,14 @@ pub struct Run {
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, help_heading = "Process")]
     pub preserve_fds: u32,
 
+    /// Return when the command has started, and print the name; nsl ps, logs and stop find it by that
+    #[arg(short, long, conflicts_with = "tty", help_heading = "Life")]
+    pub detach: bool,
+
+    /// Name of the sandbox for nsl ps, stop and the like [default: none; with --detach one is made up]
+    #[arg(long, value_name = "NAME", help_heading = "Life")]
+    pub name: Option<String>,
+
     /// End the command after this time, such as 500ms, 10s, 2m or 1h: by SIGTERM, and by SIGKILL --stop-timeout
     /// later; the exit status is 124
     #[arg(long, value_name = "DURATION", help_heading = "Life")]
@@ -197,6 +205,13 @@ pub struct Run {
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+impl Run {
+    /// Can the sandbox be found by a name?
+    pub fn is_registered(&self) -> bool {
+        self.detach || self.name.is_some()
+    }
 }
 
 /// Words of --network.

@@ -16,6 +16,7 @@ use crate::image;
 use crate::net;
 use crate::plan::Plan;
 use crate::preserve;
+use crate::service::{self, Caller, Output, Service, Side};
 use crate::signals::Blocked;
 use crate::spawn::{self, Files, Luggage};
 use crate::spec::{Network, Spec};
@@ -31,12 +32,22 @@ pub fn run(run: &cli::Run) -> Result<u8> {
     let preserved = preserve::adopt(run);
     let watched = run.status_fd.filter(|_| !run.dry_run);
     let mut events = watched.map_or(Ok(Events::NONE), Events::open)?;
-    let result = preserved.and_then(|preserved| carry_out(run, preserved, &mut events));
+    let caller = match &preserved {
+        Ok(preserved) if run.detach && !run.dry_run => {
+            let kept: Vec<_> = preserved.iter().map(AsFd::as_fd).chain(events.descriptor()).collect();
+            match service::detach(&kept)? {
+                Side::Caller(code) => return Ok(code),
+                Side::Monitor(caller) => Some(caller),
+            }
+        }
+        _ => None,
+    };
+    let result = preserved.and_then(|preserved| carry_out(run, preserved, caller, &mut events));
     events.ended(&result);
     result
 }
 
-fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Result<u8> {
+fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, caller: Option<Caller>, events: &mut Events) -> Result<u8> {
     let mut spec = Spec::new(run)?;
     let mut plan = Plan::new(&spec, host::entries);
     if run.dry_run {
@@ -44,6 +55,9 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Re
     }
     if let Network::Veth(veth) = &plan.network {
         net::check(veth)?;
+    }
+    if run.is_registered() {
+        events.register(Service::register(run, spec.grace_ms(), caller)?);
     }
     let kept = spec.changes().map(|directory| Kept::new(directory, plan.identities.is_new())).transpose()?;
     let names = host::names(&plan)?;
@@ -55,7 +69,11 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Re
     let blocked = Blocked::new()?;
     let boot = boot::message(&spec, &plan, &blocked, preserved.len() as u32)?;
     let init = image::init().map_err(hints::memory_file)?;
-    let (streams, relays) = if spec.terminal() {
+    events.keep_boot(boot.as_fd())?;
+    let mut output = if run.detach { events.output()? } else { None };
+    let (streams, relays) = if let Some(streams) = output.as_mut().and_then(Output::streams) {
+        (streams, Vec::new())
+    } else if spec.terminal() {
         (terminal::pty_streams(), Vec::new())
     } else {
         terminal::plain_streams().map_err(|errno| Error::os("make pipes for the command", errno))?
@@ -71,7 +89,7 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Re
         kept.started(init.pid)?;
     }
     let signals = blocked.catch()?;
-    let result = Sandbox::new(spec, plan, init, signals, relays, group, events).run();
+    let result = Sandbox::new(spec, plan, init, signals, (relays, output), group, events).run();
     if let Some(kept) = kept {
         kept.settle();
     }

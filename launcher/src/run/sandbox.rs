@@ -8,6 +8,7 @@ use crate::log;
 use crate::net;
 use crate::pidfile::Pidfile;
 use crate::plan::Plan;
+use crate::service::Output;
 use crate::signals::Signals;
 use crate::spawn::{Ended, Init};
 use crate::spec::{Network, Spec};
@@ -38,6 +39,8 @@ pub struct Sandbox<'a> {
     pub(super) signals: Signals,
     pub(super) terminal: Option<Terminal>,
     pub(super) relays: Vec<Relay>,
+    /// Where the output goes if the caller is gone.
+    pub(super) output: Option<Output>,
     /// What keeps its ids from others.
     pub(super) held: Option<Held>,
     /// The status socket has nothing more to say.
@@ -61,7 +64,7 @@ impl<'a> Sandbox<'a> {
         plan: Plan,
         init: Init,
         signals: Signals,
-        relays: Vec<Relay>,
+        (relays, output): (Vec<Relay>, Option<Output>),
         group: Option<Group>,
         events: &'a mut Events,
     ) -> Self {
@@ -73,6 +76,7 @@ impl<'a> Sandbox<'a> {
             signals,
             terminal: None,
             relays,
+            output,
             held: None,
             hung_up: false,
             started: false,
@@ -118,6 +122,7 @@ impl<'a> Sandbox<'a> {
         // What was said at the very end is still in the socket.
         self.take_reports()?;
         self.relays.iter_mut().for_each(Relay::drain);
+        self.output.iter_mut().for_each(Output::drain);
         match ended {
             _ if self.deadline.as_ref().is_some_and(Deadline::has_passed) => {
                 self.events.timed_out = true;

@@ -4,11 +4,12 @@ use super::sandbox::Sandbox;
 use crate::deadline::Due;
 use crate::error::{Error, Result};
 use crate::hints;
+use crate::service::Output;
 use crate::signals::stop_self;
 use crate::status::{self, Received};
 use crate::terminal;
 use nix::errno::Errno;
-use nix::poll::PollTimeout;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
 use nix::sys::socket::MsgFlags;
 use nsl_shared::boot::Report;
@@ -19,21 +20,27 @@ use tracing::{debug, info};
 impl Sandbox<'_> {
     /// One round of waiting; true when the init has ended.
     pub(super) fn serve(&mut self) -> Result<bool> {
-        let mut descriptors = vec![self.init.descriptor(), self.signals.descriptor()];
+        let on_input = |descriptor| PollFd::new(descriptor, PollFlags::POLLIN);
+        let mut waiting = vec![on_input(self.init.descriptor()), on_input(self.signals.descriptor())];
         if !self.hung_up {
-            descriptors.push(self.init.status.as_fd());
+            waiting.push(on_input(self.init.status.as_fd()));
         }
-        let ready = terminal::wait(&descriptors, &self.relays, |pause| self.patience(pause))
+        let fixed = waiting.len();
+        waiting.extend(self.output.iter().flat_map(Output::interests));
+        let ready = terminal::wait(waiting, &self.relays, |pause| self.patience(pause))
             .map_err(|errno| Error::os("wait for the command", errno))?;
-        let ended = ready.descriptors[0];
-        if ready.descriptors[1] {
+        let (ended, written) = (ready.others[0], ready.others[fixed..].contains(&true));
+        if ready.others[1] {
             self.take_signals();
         }
-        if ready.descriptors.get(2) == Some(&true) {
+        if ready.others[..fixed].get(2) == Some(&true) {
             self.take_reports()?;
         }
-        for index in ready.relays {
-            self.relays[index].step();
+        for number in ready.relays {
+            self.relays[number].step();
+        }
+        if written {
+            self.output.iter_mut().for_each(Output::step);
         }
         if !ended {
             self.mind_the_deadline();
@@ -121,6 +128,10 @@ impl Sandbox<'_> {
             match (signal, &mut self.terminal) {
                 (libc::SIGWINCH, Some(terminal)) => terminal.copy_size(),
                 (libc::SIGTSTP, _) => self.suspend(),
+                (libc::SIGTERM, _) => {
+                    self.events.stopping();
+                    self.init.signal(signal);
+                }
                 _ => self.init.signal(signal),
             }
         }

@@ -12,6 +12,7 @@ use crate::net::VethPlan;
 use crate::pidfile;
 use crate::rlimit::{self, Rlimit};
 use crate::security::Security;
+use crate::service;
 use crate::store::Source;
 use crate::units;
 use crate::user::User;
@@ -151,7 +152,10 @@ impl Spec {
         run.pidfile.as_deref().map_or(Ok(()), pidfile::check)?;
         let grace_ms = units::milliseconds("--stop-timeout", &run.stop_timeout)?;
         let timeout_ms = run.timeout.as_deref().map(|text| units::milliseconds("--timeout", text)).transpose()?;
-        let terminal = !run.no_tty && (run.tty || std::io::stdin().is_terminal() && std::io::stdout().is_terminal());
+        run.name.as_deref().map_or(Ok(()), service::check_name)?;
+        let terminal = !run.no_tty
+            && !run.detach
+            && (run.tty || std::io::stdin().is_terminal() && std::io::stdout().is_terminal());
         if run.tty && !std::io::stdin().is_terminal() {
             return Err(Error::new("use --tty", "stdin is no terminal").hint("leave --tty out"));
         }
@@ -188,7 +192,7 @@ impl Spec {
             name: run.command[0].clone(),
             args: words::strings(&run.command)?,
             pidfile: run.pidfile.clone(),
-            is_watched: run.status_fd.is_some(),
+            is_watched: run.status_fd.is_some() || run.is_registered(),
         })
     }
 

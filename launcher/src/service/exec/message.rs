@@ -166,6 +166,7 @@ mod tests {
             user: None,
             workdir: None,
             env: given.iter().map(Into::into).collect(),
+            log_level: crate::cli::LogLevel::Warn,
             name: "web".to_owned(),
             command: vec!["true".into()],
         };
@@ -178,7 +179,10 @@ mod tests {
     #[test]
     fn the_environment_is_that_of_the_first_command_with_changes() {
         assert_eq!(env("A=1 B=2=3", &[], &[], false), "A=1 B=2=3");
-        assert_eq!(env("A=1 HOME=/root B=2", &["HOME=/home/ann"], &["A=", "C=x y"], false), "B=2 HOME=/home/ann A= C=x y");
+        assert_eq!(
+            env("A=1 HOME=/root B=2", &["HOME=/home/ann"], &["A=", "C=x y"], false),
+            "B=2 HOME=/home/ann A= C=x y"
+        );
         assert_eq!(env("LISTEN_PID=1 LISTEN_FDS=2 LISTEN_FDNAMES=a B=1", &[], &[], false), "B=1");
         assert_eq!(env("A=1", &[], &["NSL_NO_SUCH_VARIABLE"], false), "A=1");
     }

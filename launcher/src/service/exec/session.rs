@@ -11,7 +11,7 @@ use crate::spawn::{Ended, Init};
 use crate::status::{self, Received};
 use crate::terminal::{self, Relay, Terminal};
 use nix::errno::Errno;
-use nix::poll::PollTimeout;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
 use nix::sys::socket::MsgFlags;
 use nsl_shared::boot::{InitStep, Report};
@@ -65,7 +65,8 @@ impl<'a> Session<'a> {
             Ended::Killed(signal) => {
                 let name = Signal::try_from(signal).map_or("a signal", Signal::as_str);
                 let cause = format!("the nsl-init that watches over it was killed by {name}");
-                Err(Error::new(format!("go on with {}", self.subject.name.display()), cause).code(exit::of_signal(signal)))
+                Err(Error::new(format!("go on with {}", self.subject.name.display()), cause)
+                    .code(exit::of_signal(signal)))
             }
         }
     }
@@ -93,22 +94,24 @@ impl<'a> Session<'a> {
 
     /// One round of waiting; true when the nsl-init has ended.
     fn serve(&mut self) -> Result<bool> {
-        let mut descriptors = vec![self.init.descriptor(), self.signals.descriptor()];
+        let on_input = |descriptor| PollFd::new(descriptor, PollFlags::POLLIN);
+        let mut waiting = vec![on_input(self.init.descriptor()), on_input(self.signals.descriptor())];
         if !self.hung_up {
-            descriptors.push(self.init.status.as_fd());
+            waiting.push(on_input(self.init.status.as_fd()));
         }
-        let ready = terminal::wait(&descriptors, &self.relays, |pause| pause.unwrap_or(PollTimeout::NONE));
+        let ready = terminal::wait(waiting, &self.relays, |pause| pause.unwrap_or(PollTimeout::NONE));
         let ready = ready.map_err(|errno| Error::os("wait for the command", errno))?;
-        if ready.descriptors[1] {
+        let ended = ready.others[0];
+        if ready.others[1] {
             self.take_signals();
         }
-        if ready.descriptors.get(2) == Some(&true) {
+        if ready.others.get(2) == Some(&true) {
             self.take_reports()?;
         }
-        for index in ready.relays {
-            self.relays[index].step();
+        for number in ready.relays {
+            self.relays[number].step();
         }
-        Ok(ready.descriptors[0])
+        Ok(ended)
     }
 
     fn take_reports(&mut self) -> Result<()> {

@@ -1,0 +1,86 @@
+//! Where the directories of sandboxes are: states in /run, which does not outlive the machine, logs beside those of
+//! others; for an ordinary user in the directories that his session has for such.
+
+use super::directory::Directory;
+use crate::error::{Error, Result};
+use rustix::fs::OFlags;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// The directory in each of them.
+const OURS: &str = "nsl";
+
+/// Where states are, made if it is not there.
+pub fn make_states() -> Result<Directory> {
+    Directory::given(&runtime()?)?.make(OURS)
+}
+
+/// Where states are, if there are any.
+pub fn states() -> Result<Option<Directory>> {
+    Directory::given(&runtime()?)?.open(OURS)
+}
+
+/// Where the log of a sandbox is, made if it is not there.
+pub fn make_logs(name: &str) -> Result<Directory> {
+    if is_root() {
+        return Directory::given(Path::new("/var/log"))?.make(OURS)?.make(name);
+    }
+    let state = state_home()?;
+    std::fs::create_dir_all(&state).map_err(|error| Error::io(format!("make {}", state.display()), &error))?;
+    Directory::given(&state)?.make(OURS)?.make("log")?.make(name)
+}
+
+/// Where the logs of sandboxes are, if there are any.
+pub fn logs() -> Option<Directory> {
+    let open = |path: &Path, names: &[&str]| -> Option<Directory> {
+        let mut directory = Directory::given(path).ok()?;
+        for name in names {
+            directory = directory.open(name).ok()??;
+        }
+        Some(directory)
+    };
+    if is_root() { open(Path::new("/var/log"), &[OURS]) } else { open(&state_home().ok()?, &[OURS, "log"]) }
+}
+
+/// Takes a log away that nothing was written to.
+pub fn remove_empty_log(name: &str) {
+    let Some(logs) = logs() else { return };
+    let Ok(Some(log)) = logs.open(name) else { return };
+    let is_empty = |file: &String| {
+        log.file(file, OFlags::RDONLY).and_then(rustix::fs::fstat).is_ok_and(|found| found.st_size == 0)
+    };
+    if log.names().is_ok_and(|files| files.iter().all(is_empty)) && log.clear("").is_ok() {
+        let _ = logs.remove_directory(name);
+    }
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+fn runtime() -> Result<PathBuf> {
+    if is_root() {
+        return Ok("/run".into());
+    }
+    let step = "find the directory of your sandboxes";
+    let hint = "log in as this user, or set XDG_RUNTIME_DIR to a directory of yours that is in memory";
+    let directory =
+        variable("XDG_RUNTIME_DIR").ok_or_else(|| Error::new(step, "XDG_RUNTIME_DIR is not set").hint(hint))?;
+    let directory = PathBuf::from(directory);
+    if directory.is_absolute() {
+        Ok(directory)
+    } else {
+        Err(Error::new(step, "XDG_RUNTIME_DIR is not absolute").hint(hint))
+    }
+}
+
+fn state_home() -> Result<PathBuf> {
+    let by_home = || variable("HOME").map(|home| Path::new(&home).join(".local/state"));
+    let directory = variable("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).or_else(by_home);
+    let cause = || Error::new("find a directory for the log", "neither XDG_STATE_HOME nor HOME is set");
+    directory.ok_or_else(|| cause().hint("set XDG_STATE_HOME to a directory of yours"))
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}

@@ -1,0 +1,195 @@
+//! A line of `nsl ps`, as words and as JSON.
+
+use super::super::entry::Entry;
+use super::super::state::{self, Status};
+use super::usage::{Processes, ticks_per_second};
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt::Write;
+
+#[derive(Serialize)]
+pub struct Row {
+    name: String,
+    status: Status,
+    /// The status in words.
+    #[serde(rename = "description")]
+    words: String,
+    /// The init's, as the host has it.
+    pid: Option<u32>,
+    uptime_ms: Option<u64>,
+    /// Percent of one CPU, since the start.
+    cpu_percent: Option<f64>,
+    memory_bytes: Option<u64>,
+    processes: Option<u32>,
+    ports: Vec<String>,
+    health: Option<String>,
+    restarts: u32,
+    command: Vec<String>,
+}
+
+impl Row {
+    pub fn new(entry: &Entry, processes: &Processes) -> Self {
+        let state = &entry.state;
+        let status = entry.status();
+        let init = state.init.filter(|_| entry.alive && status != Status::Exited);
+        let usage = init.and_then(|init| processes.usage(init));
+        let uptime_ms = entry.uptime_ms();
+        let cpu = usage.as_ref().zip(uptime_ms).map(|(usage, uptime)| {
+            let milliseconds = usage.ticks as f64 * 1000.0 / ticks_per_second() as f64;
+            (milliseconds * 1000.0 / uptime.max(1) as f64).round() / 10.0
+        });
+        Self {
+            name: state.name.clone(),
+            status,
+            words: words(entry, uptime_ms),
+            pid: init.map(|init| init.pid),
+            uptime_ms,
+            cpu_percent: cpu,
+            memory_bytes: usage.as_ref().map(|usage| usage.memory),
+            processes: usage.as_ref().map(|usage| usage.processes),
+            ports: init.and(state.network.as_ref()).map(ports).unwrap_or_default(),
+            health: state.health.clone(),
+            restarts: state.restarts,
+            command: state.command.clone(),
+        }
+    }
+
+    fn cells(&self) -> [String; 8] {
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let ports = (!self.ports.is_empty()).then(|| self.ports.join(","));
+        [
+            self.name.clone(),
+            self.words.clone(),
+            or_none(self.pid.map(|pid| pid.to_string())),
+            or_none(self.cpu_percent.map(|percent| format!("{percent:.1}%"))),
+            or_none(self.memory_bytes.map(size)),
+            or_none(self.processes.map(|count| count.to_string())),
+            or_none(ports),
+            line(&self.command),
+        ]
+    }
+}
+
+/// The status as one says it.
+fn words(entry: &Entry, uptime_ms: Option<u64>) -> String {
+    let state = &entry.state;
+    let ago = || state.ended_after_boot_ms.map(|ended| state::since_boot_ms().saturating_sub(ended));
+    match entry.status() {
+        Status::Starting => "Starting".to_owned(),
+        Status::Running => {
+            let health = state.health.as_ref().map(|health| format!(" ({health})")).unwrap_or_default();
+            format!("Up {}{health}", duration(uptime_ms.unwrap_or_default()))
+        }
+        Status::Stopping => "Stopping".to_owned(),
+        Status::Restarting => format!("Restarting ({})", state.restarts),
+        Status::Exited => {
+            let code = state.exit.as_ref().map_or(0, |exit| exit.code);
+            format!("Exited ({code}) {} ago", duration(ago().unwrap_or_default()))
+        }
+        Status::Dead => "Dead".to_owned(),
+    }
+}
+
+/// A time in its largest unit.
+fn duration(milliseconds: u64) -> String {
+    let seconds = milliseconds / 1000;
+    let (count, unit) = match seconds {
+        0 => return "less than a second".to_owned(),
+        ..120 => (seconds, "second"),
+        ..7_200 => (seconds / 60, "minute"),
+        ..172_800 => (seconds / 3600, "hour"),
+        ..1_209_600 => (seconds / 86_400, "day"),
+        _ => (seconds / 604_800, "week"),
+    };
+    if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
+}
+
+/// A size in a unit in which it is a number of at most four digits.
+fn size(bytes: u64) -> String {
+    let mut shown = bytes as f64;
+    for unit in ["", "K", "M", "G"] {
+        if shown < 1000.0 {
+            return if unit.is_empty() || shown >= 100.0 {
+                format!("{shown:.0}{unit}")
+            } else {
+                format!("{shown:.1}{unit}")
+            };
+        }
+        shown /= 1024.0;
+    }
+    format!("{shown:.1}T")
+}
+
+/// What is published, as one asks for it with `-p`.
+fn ports(network: &Value) -> Vec<String> {
+    let published = network["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let word = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    published
+        .iter()
+        .map(|port| match port {
+            Value::Object(parts) => {
+                let part = |name: &str| parts.get(name).map(word).unwrap_or_default();
+                format!("{}:{}->{}/{}", part("address"), part("host"), part("inside"), part("protocol"))
+            }
+            other => word(other),
+        })
+        .collect()
+}
+
+/// A command as one types it, on one line: what a terminal would obey is shown by name.
+fn line(command: &[String]) -> String {
+    let shown = |word: &String| {
+        word.chars()
+            .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+            .collect::<String>()
+    };
+    command.iter().map(shown).collect::<Vec<_>>().join(" ")
+}
+
+/// The lines below a heading, in columns.
+pub fn table(rows: &[Row]) -> String {
+    let heading = ["NAME", "STATUS", "PID", "CPU", "MEM", "PROCS", "PORTS", "COMMAND"].map(str::to_owned);
+    let lines: Vec<[String; 8]> = std::iter::once(heading).chain(rows.iter().map(Row::cells)).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; 7] = std::array::from_fn(width);
+    let mut text = String::new();
+    for line in &lines {
+        for (cell, width) in line.iter().zip(widths) {
+            let _ = write!(text, "{cell:width$}   ");
+        }
+        text.push_str(&line[7]);
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_short() {
+        for (ms, words) in
+            [(0, "less than a second"), (1000, "1 second"), (119_000, "119 seconds"), (120_000, "2 minutes")]
+        {
+            assert_eq!(duration(ms), words);
+        }
+        assert_eq!(duration(2 * 3_600_000), "2 hours");
+        assert_eq!(duration(48 * 3_600_000), "2 days");
+        assert_eq!(duration(14 * 86_400_000), "2 weeks");
+        for (bytes, words) in
+            [(0, "0"), (999, "999"), (1023, "1.0K"), (2048, "2.0K"), (150 << 20, "150M"), (3 << 30, "3.0G")]
+        {
+            assert_eq!(size(bytes), words);
+        }
+    }
+
+    #[test]
+    fn a_command_cannot_speak_to_the_terminal() {
+        assert_eq!(line(&["a".to_owned(), "b\x1b[2J\n\u{9b}c ä".to_owned()]), "a b\\u{1b}[2J\\n\\u{9b}c ä");
+    }
+}

@@ -1,0 +1,116 @@
+//! What an nsl notes of its own sandbox, from the moment on when the name is its.
+
+use super::claim::Claim;
+use super::directory::os;
+use super::entry::BOOT;
+use super::monitor::Caller;
+use super::output::Output;
+use super::place;
+use super::process::Process;
+use super::state::{self, Exit, Log, State, Status, VERSION};
+use crate::cli::Run;
+use crate::error::{Error, Result};
+use crate::hints;
+use rustix::fs::OFlags;
+use serde_json::Value;
+use std::os::fd::{AsFd, BorrowedFd};
+use tracing::warn;
+
+pub struct Service {
+    claim: Claim,
+    state: State,
+    /// Who waits for the start.
+    caller: Option<Caller>,
+}
+
+impl Service {
+    /// Takes the name, and notes that the sandbox is about to start.
+    pub fn register(run: &Run, stop_timeout_ms: u32, caller: Option<Caller>) -> Result<Self> {
+        let words = |words: &mut dyn Iterator<Item = &std::ffi::OsStr>| -> Vec<String> {
+            words.map(|word| word.to_string_lossy().into_owned()).collect()
+        };
+        let claim = Claim::take(run.name.as_deref())?;
+        let options: Vec<_> = std::env::args_os().collect();
+        let state = State {
+            version: VERSION,
+            name: claim.name().to_owned(),
+            created: state::now(),
+            command: words(&mut run.command.iter().map(AsRef::as_ref)),
+            options: words(&mut options.iter().map(AsRef::as_ref)),
+            monitor: Process::of(std::process::id()).unwrap_or_default(),
+            stop_timeout_ms,
+            ..State::default()
+        };
+        let service = Self { claim, state, caller };
+        match service.claim.write(&service.state) {
+            Ok(()) => Ok(service),
+            Err(error) => {
+                let error = Error::io(format!("note the state of {}", service.state.name), &error);
+                service.forget();
+                Err(hints::states(error))
+            }
+        }
+    }
+
+    /// Opens the log, into which the output of a command goes that has nobody to write it to.
+    pub fn output(&mut self) -> Result<Output> {
+        let directory = place::make_logs(self.claim.name())?;
+        let output = Output::new(&directory)?;
+        let path = directory.path().join(super::output::LOG).to_string_lossy().into_owned();
+        self.state.log = Some(Log { driver: "file".to_owned(), path: Some(path) });
+        Ok(output)
+    }
+
+    /// Keeps the boot message: by it whoever joins later has the same rights.
+    pub fn keep_boot(&self, message: BorrowedFd<'_>) -> Result<()> {
+        let directory = self.claim.directory();
+        let copy = || {
+            let copy = directory.file(BOOT, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
+            let mut offset = 0;
+            while rustix::fs::sendfile(copy.as_fd(), message, Some(&mut offset), 1 << 30)? > 0 {}
+            Ok(())
+        };
+        copy().map_err(|errno| hints::states(os(format!("keep the boot message of {}", self.state.name), errno)))
+    }
+
+    /// The command runs.
+    pub fn started(&mut self, init: u32, network: Option<Value>) {
+        self.state.begin(Process::of(init), network);
+        self.note();
+        if let Some(caller) = self.caller.take() {
+            caller.started(&self.state.name);
+        }
+    }
+
+    /// It was asked to end.
+    pub fn stopping(&mut self) {
+        if self.state.status == Status::Running {
+            self.state.status = Status::Stopping;
+            self.note();
+        }
+    }
+
+    /// It has ended. One that has never run leaves nothing: whoever asked for it is told why.
+    pub fn ended(mut self, exit: Exit) {
+        if self.state.started.is_none() {
+            return self.forget();
+        }
+        self.state.end(exit);
+        self.note();
+    }
+
+    fn note(&self) {
+        if let Err(error) = self.claim.write(&self.state) {
+            warn!("cannot note the state of {}: {error}", self.state.name);
+        }
+    }
+
+    fn forget(self) {
+        if self.state.log.is_some() {
+            place::remove_empty_log(self.claim.name());
+        }
+        if let Err(error) = self.claim.remove() {
+            warn!("{error}");
+        }
+    }
+}
