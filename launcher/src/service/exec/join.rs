@@ -4,6 +4,7 @@
 //! takes nothing of the host's along: its directory and root become the sandbox's, every descriptor but the streams is
 //! closed, and the memory with the caller's secrets goes with the exec, before a process is born inside.
 
+use super::message::Message;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::spawn::{Files, Init, Made};
@@ -11,7 +12,7 @@ use crate::status;
 use crate::sys::{self, Side};
 use crate::userns;
 use nix::errno::Errno;
-use nsl_shared::boot::{Credentials, Message, Report};
+use nsl_shared::boot::{Credentials, Report, Setup};
 use nsl_shared::exit;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Signal, Uid};
@@ -54,18 +55,20 @@ struct Luggage<'a> {
     target: &'a Target,
     files: Files,
     landlock: Option<OwnedFd>,
-    /// Whom a terminal is to belong to, if there is to be one.
+    has_terminal: bool,
+    /// Who the command runs as, if not as whom the sandbox was made for.
     owner: Option<Credentials>,
     /// Root exists in the sandbox.
     has_root: bool,
 }
 
 /// Starts the child. The caller has blocked every signal.
-pub fn start(target: &Target, files: Files, owner: Option<Credentials>) -> Result<Init> {
-    let setup = Message::decode(&target.boot).map(|message| message.setup()).unwrap_or_default();
-    let landlock = target.landlock(setup)?;
+pub fn start(target: &Target, message: &Message<'_>, files: Files) -> Result<Init> {
+    let landlock = target.landlock(message.setup())?;
     let maps = userns::Maps::of(target.pid).map_err(|error| Error::io("read the maps of the sandbox", &error))?;
-    let luggage = Luggage { target, files, landlock, owner, has_root: maps.have_root() };
+    let has_terminal = message.setup().contains(Setup::TERMINAL);
+    let luggage =
+        Luggage { target, files, landlock, has_terminal, owner: message.credentials(), has_root: maps.have_root() };
     let (status, inside) = status::pair().map_err(|errno| Error::os("make the status socket", errno))?;
     match clone(target)? {
         Side::Parent { pid, pidfd } => Ok(Init::new(pid, pidfd, status)),
@@ -109,21 +112,21 @@ fn enter(
     moved: &mut Option<OwnedFd>,
     step: &mut Step,
 ) -> rustix::io::Result<()> {
-    let target = luggage.target;
+    let facts = &luggage.target.facts;
     // While it may raise them: in a user namespace nobody can.
-    target.limits.iter().try_for_each(|(resource, limit)| take_limit(*resource, *limit))?;
-    if let Some(umask) = target.umask {
+    facts.limits.iter().try_for_each(|(resource, limit)| take_limit(*resource, limit))?;
+    if let Some(umask) = facts.umask {
         rustix::process::umask(Mode::from_raw_mode(umask));
     }
     *step = Step::Enter;
-    rustix::thread::move_into_thread_name_spaces(target.pidfd(), target.namespaces)?;
+    rustix::thread::move_into_thread_name_spaces(luggage.target.pidfd(), facts.namespaces)?;
     *step = Step::BecomeRoot;
-    let is_new = target.namespaces.contains(ThreadNameSpaceType::USER);
+    let is_new = facts.namespaces.contains(ThreadNameSpaceType::USER);
     if is_new && luggage.has_root {
         userns::become_root()?;
     }
     *step = Step::OpenTerminal;
-    let pty = luggage.owner.map(open_pty).transpose()?;
+    let pty = if luggage.has_terminal { Some(open_pty(luggage.owner)?) } else { None };
     if let Some((master, _)) = &pty {
         status::report(status, Report::Terminal, Some(master.as_fd()))
             .map_err(|errno| rustix::io::Errno::from_raw_os_error(errno as i32))?;
@@ -135,9 +138,9 @@ fn enter(
 }
 
 /// Who may not raise a hard limit keeps his own, which is the lower one.
-fn take_limit(resource: Resource, wanted: Rlimit) -> rustix::io::Result<()> {
+fn take_limit(resource: Resource, wanted: &Rlimit) -> rustix::io::Result<()> {
     let own = rustix::process::getrlimit(resource);
-    if own == wanted {
+    if own == *wanted {
         return Ok(());
     }
     match rustix::process::setrlimit(resource, wanted.clone()) {
@@ -152,7 +155,7 @@ fn take_limit(resource: Resource, wanted: Rlimit) -> rustix::io::Result<()> {
 
 /// Opens a pty of the sandbox's. What lies in its place may be anything by now: nothing but a devpts is taken for one,
 /// and nothing that is mounted in it.
-fn open_pty(owner: Credentials) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+fn open_pty(owner: Option<Credentials>) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     let no_links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::openat2(CWD, "/dev/pts", flags, Mode::empty(), no_links)?;
@@ -165,7 +168,9 @@ fn open_pty(owner: Credentials) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     rustix::pty::unlockpt(&master)?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
-    // So that the command can open it by its name. Where nobody but this user exists, it is his.
-    let _ = rustix::fs::fchown(&slave, Some(Uid::from_raw(owner.uid)), None::<Gid>);
+    // So that the command can open it by its name, too.
+    if let Some(owner) = owner {
+        rustix::fs::fchown(&slave, Some(Uid::from_raw(owner.uid)), None::<Gid>)?;
+    }
     Ok((master, slave))
 }

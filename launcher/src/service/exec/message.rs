@@ -79,7 +79,7 @@ impl<'a> Message<'a> {
             mask,
             credentials: self.credentials,
             // Root has what it may have without.
-            ambient: if self.user().uid == 0 { 0 } else { self.first.ambient },
+            ambient: if self.credentials().is_some_and(|user| user.uid == 0) { 0 } else { self.first.ambient },
             kept: 0,
             hostname: b"",
             workdir: strings(self.workdir.as_bytes_with_nul())?,
@@ -93,9 +93,13 @@ impl<'a> Message<'a> {
         image::message(&boot).map_err(|errno| Error::os("write the boot message", errno))
     }
 
-    /// Who the command runs as, as far as it is said: whom the sandbox was made for is root inside, or the only one.
-    pub fn user(&self) -> Credentials {
-        self.credentials
+    pub fn setup(&self) -> Setup {
+        self.setup
+    }
+
+    /// Who the command runs as, if that is not whom the sandbox was made for: root inside, or the only one.
+    pub fn credentials(&self) -> Option<Credentials> {
+        self.setup.contains(Setup::CREDENTIALS).then_some(self.credentials)
     }
 
     /// What a failed start speaks of.

@@ -34,8 +34,7 @@ pub fn exec(exec: &cli::Exec) -> Result<u8> {
         terminal::plain_streams().map_err(|errno| Error::os("make pipes for the command", errno))?
     };
     let files = Files { init, boot, streams, preserved: Vec::new() };
-    let owner = has_terminal.then(|| message.user());
-    let init = join::start(&target, files, owner).map_err(|error| target.unless_ended(error))?;
+    let init = join::start(&target, &message, files).map_err(|error| target.unless_ended(error))?;
     let signals = blocked.catch()?;
     Session::new(&target, message.subject(), init, signals, relays).run(has_terminal)
 }

@@ -130,9 +130,13 @@ impl<'a> Session<'a> {
         debug!(?report, "heard from inside");
         match report {
             Report::ChildFailed { step, errno } => {
-                let step = Step::ALL.get(usize::from(step)).map_or_else(String::new, ToString::to_string);
-                let error = Error::os(step, Errno::from_raw(errno));
-                Err(if errno == libc::EPERM { error.hint(NOT_YOURS) } else { error })
+                let step = Step::ALL.get(usize::from(step));
+                let error = Error::os(step.map_or_else(String::new, ToString::to_string), Errno::from_raw(errno));
+                Err(match step {
+                    Some(Step::OpenTerminal) => error.hint(NO_TERMINAL),
+                    _ if errno == libc::EPERM => error.hint(NOT_YOURS),
+                    _ => error,
+                })
             }
             Report::InitFailed { step, errno } => {
                 let error = hints::init_step(&self.subject, step, errno);
@@ -177,4 +181,5 @@ impl<'a> Session<'a> {
     }
 }
 
+const NO_TERMINAL: &str = "its /dev/pts is no longer what nsl made: -T does without a terminal";
 const NOT_YOURS: &str = "use nsl exec as the user, and with the privileges, that nsl run had";

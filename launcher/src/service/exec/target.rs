@@ -7,7 +7,7 @@ use crate::hints;
 use crate::service::entry::Entry;
 use nix::errno::Errno;
 use nsl_shared::boot::{self, Setup};
-use procfs::process::{LimitValue, Process};
+use procfs::process::{LimitValue, Limits, Process};
 use procfs::{ProcError, ProcResult};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{PidfdGetfdFlags, Resource, Rlimit};
@@ -35,12 +35,8 @@ pub struct Target {
     pidfd: OwnedFd,
     /// The boot message of its init.
     pub boot: Vec<u8>,
-    /// Those that are not nsl's own as well.
-    pub namespaces: ThreadNameSpaceType,
     pub cgroup: Option<Joined>,
-    /// Those that its init has, which were its caller's.
-    pub limits: Vec<(Resource, Rlimit)>,
-    pub umask: Option<u32>,
+    pub facts: Facts,
 }
 
 impl Target {
@@ -51,18 +47,14 @@ impl Target {
         let init = entry.state.init.ok_or_else(starts)?;
         let pidfd = init.open().ok_or_else(|| ended(name))?;
         let pid = init.pid;
-        // What is found by number is the init's while that lives, which is asked at the end.
-        let found = facts(pid).and_then(|facts| Ok((facts, namespaces(pid)?)));
-        let found = found.map_err(|error| Error::new(step(name), error.to_string()).hint(hints::PROC));
-        let found = found.and_then(|found| Ok((found, Joined::find(pid)?, entry.boot()?)));
-        let ((((limits, umask), namespaces), cgroup, boot), true) = (match found {
-            Ok(found) => (found, !has_ended(pidfd.as_fd())),
-            Err(_) if has_ended(pidfd.as_fd()) => return Err(ended(name)),
-            Err(error) => return Err(error),
-        }) else {
+        let facts = Facts::of(pid).map_err(|error| Error::new(step(name), error.to_string()).hint(hints::PROC));
+        let found = facts.and_then(|facts| Ok((facts, Joined::find(pid)?, entry.boot()?)));
+        // What is found by number is the init's while that lives.
+        if has_ended(pid, pidfd.as_fd()) {
             return Err(ended(name));
-        };
-        Ok(Self { name: name.to_owned(), pid, pidfd, boot, namespaces, cgroup, limits, umask })
+        }
+        let (facts, cgroup, boot) = found?;
+        Ok(Self { name: name.to_owned(), pid, pidfd, boot, cgroup, facts })
     }
 
     pub fn pidfd(&self) -> BorrowedFd<'_> {
@@ -81,13 +73,8 @@ impl Target {
         })
     }
 
-    /// Has its init ended, or begun to?
     pub fn has_ended(&self) -> bool {
-        let is_exiting = || {
-            let stat = Process::new(self.pid.cast_signed()).and_then(|process| process.stat());
-            stat.is_ok_and(|stat| stat.flags & EXITING != 0)
-        };
-        has_ended(self.pidfd()) || is_exiting()
+        has_ended(self.pid, self.pidfd())
     }
 
     /// Whatever failed, if the sandbox has ended, that is the reason.
@@ -104,9 +91,34 @@ fn ended(name: &str) -> Error {
     Error::new(step(name), "the sandbox has ended")
 }
 
-fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
+/// Has an init ended, or begun to?
+fn has_ended(pid: u32, pidfd: BorrowedFd<'_>) -> bool {
+    let stat = Process::new(pid.cast_signed()).and_then(|process| process.stat());
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&at_once)) != Ok(0)
+    stat.is_ok_and(|stat| stat.flags & EXITING != 0)
+        || rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&at_once)) != Ok(0)
+}
+
+/// What /proc tells of the init.
+pub struct Facts {
+    /// Those that are not nsl's own as well.
+    pub namespaces: ThreadNameSpaceType,
+    /// Those that its caller had.
+    pub limits: [(Resource, Rlimit); 16],
+    pub umask: Option<u32>,
+}
+
+impl Facts {
+    fn of(pid: u32) -> ProcResult<Self> {
+        let process = Process::new(pid.cast_signed())?;
+        let status = process.status()?;
+        let namespaces = namespaces(pid)?;
+        let is_first = status.nspid.is_some_and(|pids| pids.last() == Some(&1));
+        if !is_first || !namespaces.contains(ThreadNameSpaceType::PROCESS_ID) {
+            return Err(ProcError::Other("its init is no PID 1 of a PID namespace of its own".to_owned()));
+        }
+        Ok(Self { namespaces, limits: limits(&process.limits()?), umask: status.umask })
+    }
 }
 
 fn namespaces(pid: u32) -> ProcResult<ThreadNameSpaceType> {
@@ -123,22 +135,15 @@ fn namespaces(pid: u32) -> ProcResult<ThreadNameSpaceType> {
             others |= flag;
         }
     }
-    if others.contains(ThreadNameSpaceType::PROCESS_ID) {
-        Ok(others)
-    } else {
-        Err(ProcError::Other("its init is in the PID namespace of this nsl".to_owned()))
-    }
+    Ok(others)
 }
 
-/// The resource limits of a process, and its umask.
-fn facts(pid: u32) -> ProcResult<(Vec<(Resource, Rlimit)>, Option<u32>)> {
-    let process = Process::new(pid.cast_signed())?;
-    let status = process.status()?;
-    if status.nspid.is_none_or(|pids| pids.last() != Some(&1)) {
-        return Err(ProcError::Other("its init is no PID 1".to_owned()));
-    }
-    let limits = process.limits()?;
-    let limits = [
+fn limits(limits: &Limits) -> [(Resource, Rlimit); 16] {
+    let value = |value| match value {
+        LimitValue::Unlimited => None,
+        LimitValue::Value(value) => Some(value),
+    };
+    let all = [
         (Resource::As, limits.max_address_space),
         (Resource::Core, limits.max_core_file_size),
         (Resource::Cpu, limits.max_cpu_time),
@@ -156,12 +161,7 @@ fn facts(pid: u32) -> ProcResult<(Vec<(Resource, Rlimit)>, Option<u32>)> {
         (Resource::Sigpending, limits.max_pending_signals),
         (Resource::Stack, limits.max_stack_size),
     ];
-    let value = |value| match value {
-        LimitValue::Unlimited => None,
-        LimitValue::Value(value) => Some(value),
-    };
-    let limits = limits.map(|(resource, limit)| {
+    all.map(|(resource, limit)| {
         (resource, Rlimit { current: value(limit.soft_limit), maximum: value(limit.hard_limit) })
-    });
-    Ok((limits.into(), status.umask))
+    })
 }
