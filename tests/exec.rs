@@ -60,7 +60,9 @@ fn it_has_what_the_sandboxs_own_command_has() {
         &["--network", "host", "--ipc", "host", "--uts", "host", "--cgroupns", "host"],
         &["--network", "veth", "--read-only", "--tmpfs", "/mnt"],
     ] {
-        start(&host, "web", &[options, &["--", "sleep", "1000"]].concat());
+        let network: &[_] = if options.contains(&"--network") { &[] } else { &["--network", "none"] };
+        let words = [&["run", "-d", "--name", "web"], network, options, &["--", "sleep", "1000"]].concat();
+        host.nsl(words).run().assert_prints("web");
         let own = only_child(process(&host, "web", "init"), "sleep");
         // Whoever executes has other limits, and another umask and directory.
         let script = "cd /tmp; umask 077; ulimit -Sn 500; exec \"$@\"";
@@ -70,6 +72,24 @@ fn it_has_what_the_sandboxs_own_command_has() {
         remove(&host, "web");
         joined.finish().assert_code(137);
     }
+}
+
+/// The rules of Landlock are bound to what their paths meant at the start, whatever lies there by now.
+#[test]
+fn landlock_rules_are_those_of_the_start() {
+    let host = crate::host!();
+    let rules = ["--landlock", "ro=/usr,rw=/tmp,ro=/var/tmp", "--", "sleep", "1000"];
+    start(&host, "web", &rules);
+    let read = |path: &str| exec(&host, &[], &["cat", path]).run().code;
+    assert_eq!((read("/etc/passwd"), read("/usr/lib/os-release")), (1, 0));
+    exec(&host, &[], &["sh", "-c", "echo x > /tmp/x && ! echo x > /var/tmp/x"]).run().assert_code(0);
+    remove(&host, "web");
+    host.sh(&format!("mkdir -p {DIR}/volume/a"));
+    let volume = format!("{DIR}/volume:/mnt");
+    start(&host, "web", &["--landlock", "ro=/usr,rw=/mnt,ro=/mnt/a", "-v", &volume, "--", "sleep", "1000"]);
+    exec(&host, &[], &["sh", "-c", "mv /mnt/a /mnt/b && ln -s /etc /mnt/a"]).run().assert_code(0);
+    assert_eq!(read("/mnt/a/passwd"), 1);
+    remove(&host, "web");
 }
 
 /// An ordinary user's words, and the user's own directories.
