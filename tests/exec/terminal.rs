@@ -121,22 +121,24 @@ fn a_shell_has_control_of_its_jobs() {
 fn it_is_a_job_of_the_callers_shell() {
     let host = crate::host!("bash");
     start(&host, "web", &["--", "sleep", "1000"]);
-    let mut pty = Pty::start(host.command("bash", ["--norc", "-i"]));
-    pty.line("PS1='> '; echo re''ady");
-    pty.until("ready\r\n");
-    pty.line(&format!("{} exec -it web sh -c 'echo u''p; cat'", crate::harness::NSL));
-    pty.until("up\r\n");
-    pty.keys(CTRL_Z);
-    pty.until("Stopped");
-    pty.line("echo in be''tween; fg");
-    pty.until("in between\r\n");
-    pty.line("words");
-    pty.until("words\r\nwords\r\n");
-    pty.keys(CTRL_D);
-    pty.until("> ");
-    pty.line("echo co''de $?; exit");
-    pty.until("code 0\r\n");
-    pty.end();
+    for option in ["-it", "-T"] {
+        let mut pty = Pty::start(host.command("bash", ["--norc", "-i"]));
+        pty.line("PS1='> '; echo re''ady");
+        pty.until("ready\r\n");
+        pty.line(&format!("{} exec {option} web sh -c 'echo u''p; cat'", crate::harness::NSL));
+        pty.until("up\r\n");
+        pty.keys(CTRL_Z);
+        pty.until("Stopped");
+        pty.line("echo in be''tween; fg");
+        pty.until("in between\r\n");
+        pty.line("words");
+        pty.until("words\r\nwords\r\n");
+        pty.keys(CTRL_D);
+        pty.until("> ");
+        pty.line("echo co''de $?; exit");
+        pty.until("code 0\r\n");
+        pty.end();
+    }
     remove(&host, "web");
 }
 

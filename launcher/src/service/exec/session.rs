@@ -55,20 +55,22 @@ impl<'a> Session<'a> {
         let ended = self.init.wait()?;
         self.take_reports()?;
         self.relays.iter_mut().for_each(Relay::empty);
-        match ended {
-            Ended::Exited(code) => {
-                if code == exit::of_signal(libc::SIGKILL) {
-                    self.blame();
-                }
-                Ok(code)
-            }
-            Ended::Killed(signal) => {
-                let name = Signal::try_from(signal).map_or("a signal", Signal::as_str);
-                let cause = format!("the nsl-init that watches over it was killed by {name}");
-                Err(Error::new(format!("go on with {}", self.subject.name.display()), cause)
-                    .code(exit::of_signal(signal)))
-            }
+        let code = match ended {
+            Ended::Exited(code) => code,
+            // With the cgroup of the sandbox.
+            Ended::Killed(libc::SIGKILL) if self.target.has_ended() => exit::of_signal(libc::SIGKILL),
+            Ended::Killed(signal) => return Err(self.unwatched(signal)),
+        };
+        if code == exit::of_signal(libc::SIGKILL) {
+            self.blame();
         }
+        Ok(code)
+    }
+
+    fn unwatched(&self, signal: i32) -> Error {
+        let name = Signal::try_from(signal).map_or("a signal", Signal::as_str);
+        let cause = format!("the nsl-init that watches over it was killed by {name}");
+        Error::new(format!("go on with {}", self.subject.name.display()), cause).code(exit::of_signal(signal))
     }
 
     /// Tells of a SIGKILL that the command did not get by itself.
