@@ -5,7 +5,7 @@ mod hostile;
 mod terminal;
 
 use crate::harness::{DIR, Host, Invocation, Running, USER, only_child};
-use crate::services::{process, remove, start};
+use crate::services::{as_user, make_home, process, remove, start};
 use std::fs;
 use std::path::Path;
 
@@ -92,15 +92,10 @@ fn landlock_rules_are_those_of_the_start() {
     remove(&host, "web");
 }
 
-/// An ordinary user's words, and the user's own directories.
-fn as_user<'a>(host: &'a Host, words: &[&str]) -> Invocation<'a> {
-    host.nsl(words).as_user().env("XDG_RUNTIME_DIR", format!("{DIR}/run")).env("HOME", format!("{DIR}/home"))
-}
-
 #[test]
 fn so_it_has_for_an_ordinary_user() {
     let host = crate::host!();
-    host.sh(&format!("mkdir -m 700 {DIR}/run {DIR}/home; chown {USER} {DIR}/run {DIR}/home"));
+    make_home(&host);
     for options in [&[][..], &["--cap-add", "NET_ADMIN"], &["--privileged"], &["--landlock", "ro=/usr"]] {
         let words = ["run", "-d", "--network", "none", "--name", "web"];
         as_user(&host, &[&words, options, &["--", "sleep", "1000"]].concat()).run().assert_prints("web");

@@ -210,11 +210,11 @@ fn nothing_of_the_callers_stays_open() {
 }
 
 /// An ordinary user's directories.
-fn as_user<'a>(host: &'a Host, words: &[&str]) -> Invocation<'a> {
+pub fn as_user<'a>(host: &'a Host, words: &[&str]) -> Invocation<'a> {
     host.nsl(words).as_user().env("XDG_RUNTIME_DIR", format!("{DIR}/run")).env("HOME", format!("{DIR}/home"))
 }
 
-fn make_home(host: &Host) {
+pub fn make_home(host: &Host) {
     host.sh(&format!("mkdir -m 700 {DIR}/run {DIR}/home; chown {USER} {DIR}/run {DIR}/home"));
 }
 

@@ -3,7 +3,7 @@
 use super::calls::perl;
 use super::{held, through};
 use crate::harness::{DIR, Host, Invocation, NSL, PATIENCE, Running, wait_until};
-use crate::services::{inspect, process, remove, start};
+use crate::services::{as_user, make_home, process, remove, start};
 use nix::sys::ptrace::{self, Event, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -37,14 +37,16 @@ const SEARCH: &str = r#"
         print $through ? "through$through\n" : "held\n";
     }"#;
 
-/// A sandbox called web, whose command searches.
-fn searching(host: &Host, options: &[&str]) -> Running {
+/// A sandbox called web, whose command searches. With `user`, an ordinary user's.
+fn searching(host: &Host, user: bool, options: &[&str]) -> Running {
     host.sh(&format!("echo secret > {DIR}/secret"));
-    let mark = format!("MARK={DIR}/secret");
+    let (mark, search) = (format!("MARK={DIR}/secret"), perl(SEARCH));
     let words = ["run", "--network", "none", "--name", "web", "-e", &mark];
-    let mut attacker = host.nsl(words.iter().chain(options).chain(&["--", "perl", "-e", &perl(SEARCH)])).start();
+    let words = [&words, options, &["--", "perl", "-e", &search]].concat();
+    let mut attacker = if user { as_user(host, &words) } else { host.nsl(words) }.start();
     assert_eq!(attacker.line(), "up");
-    wait_until("it is noted", || inspect(host, "web")["status"] == "running");
+    let shown = || if user { as_user(host, &["inspect", "web"]) } else { host.nsl(["inspect", "web"]) }.run().stdout();
+    wait_until("it is noted", || shown().contains(r#""running""#));
     attacker
 }
 
@@ -119,16 +121,28 @@ fn is_inside(pid: Pid) -> bool {
 #[test]
 fn who_enters_cannot_be_taken_hold_of_at_any_system_call() {
     let host = crate::host!("perl");
-    for options in [&[][..], &["--userns", "auto"], &["-u", "nobody"], &["--cap-drop", "ALL", "--nested"]] {
-        let mut attacker = searching(&host, options);
-        let script = format!("read line; exec 9</ 17</; cd {DIR}; exec {NSL} exec web sh -c 'exec true' </dev/null");
-        let (searches, found) = step_by_step(&mut attacker, host.command("bash", ["-c", &script]));
-        assert!(searches > 50, "{searches}");
-        assert_eq!(found, None, "{options:?}");
-        remove(&host, "web");
+    make_home(&host);
+    let script = format!("read line; exec 9</ 17</; cd {DIR}; exec {NSL} exec web sh -c 'exec true' </dev/null");
+    for (user, options) in [
+        (false, &[][..]),
+        (false, &["--userns", "auto"]),
+        (false, &["-u", "nobody"]),
+        (false, &["--cap-drop", "ALL", "--nested"]),
+        (true, &[]),
+        (true, &["--nested"]),
+    ] {
+        let mut attacker = searching(&host, user, options);
+        let entering = host.command("bash", ["-c", &script]);
+        let entering = entering.env("XDG_RUNTIME_DIR", format!("{DIR}/run")).env("HOME", format!("{DIR}/home"));
+        let (searches, found) = step_by_step(&mut attacker, if user { entering.as_user() } else { entering });
+        assert!(searches > 50, "{user}, {options:?}: {searches}");
+        assert_eq!(found, None, "{user}, {options:?}");
+        attacker.finish().assert_code(0);
+        let words = ["rm", "web"];
+        if user { as_user(&host, &words) } else { host.nsl(words) }.run().assert_prints("web");
     }
     // Who may trace all that he sees traces the init as well.
-    let mut attacker = searching(&host, &["--cap-add", "SYS_PTRACE"]);
+    let mut attacker = searching(&host, false, &["--cap-add", "SYS_PTRACE"]);
     let script = format!("read line; exec {NSL} exec web true </dev/null");
     let (_, found) = step_by_step(&mut attacker, host.command("bash", ["-c", &script]));
     assert!(found.is_some_and(|found| found.contains("powers")));
