@@ -10,6 +10,7 @@ mod embed;
 mod embedding;
 mod ends;
 mod entrypoint;
+mod firewall;
 mod harness;
 mod hostile;
 mod ids;

@@ -4,6 +4,8 @@
 //! the kernel when the sandbox's namespace ends; there is no file of state.
 
 mod cidr;
+mod dump;
+mod firewall;
 mod forward;
 mod host;
 pub mod names;
@@ -52,5 +54,6 @@ pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd) -> Result<Made> {
         Ok(pair)
     })?;
     forward::ensure();
+    firewall::check(false);
     Ok(Made { device: pair.name, addresses: pair.addresses })
 }
