@@ -13,8 +13,7 @@
 //! ```
 
 use super::nftables::{
-    Message, ask, chain, commit, connect, drop_packet, ipv4_destination, is_ipv6, masquerade, message, name_starts,
-    rule,
+    End, Message, address, ask, chain, commit, connect, drop_packet, is_ipv6, masquerade, message, name_starts, rule,
 };
 use crate::error::Error;
 use netlink_packet_netfilter::NetfilterMessageInner;
@@ -25,6 +24,7 @@ use netlink_packet_netfilter::nftables::{
 use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL, NetlinkPayload};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 
 const TABLE: &str = "nsl";
@@ -116,19 +116,19 @@ fn rules() -> [Message; 8] {
     let from_sandbox = || name_starts(MetaKey::Iifname, Operator::Equal, DEVICES);
     let to_sandbox = name_starts(MetaKey::Oifname, Operator::Equal, DEVICES);
     let to_elsewhere = name_starts(MetaKey::Oifname, Operator::NotEqual, DEVICES);
-    let to_loopback = ipv4_destination(&[127]);
+    let to_loopback = address(End::Destination, Operator::Equal, Ipv4Addr::LOCALHOST.into(), 8);
     [
         table(NLM_F_CREATE | NLM_F_EXCL, NfTablesMessage::NewTable, Some(user_data(VERSION))),
         chain(TABLE, "prerouting", "filter", InetHookNumber::PreRouting, -300),
         chain(TABLE, "forward", "filter", InetHookNumber::Forward, 0),
         chain(TABLE, "postrouting", "nat", InetHookNumber::PostRouting, 100),
         // Where route_localnet is on, a packet from outside could reach services on the host's loopback.
-        rule(TABLE, "prerouting", from_sandbox().into_iter().chain(to_loopback).chain([drop_packet()])),
+        rule(TABLE, "prerouting", [from_sandbox(), to_loopback, drop_packet()]),
         // Sandboxes have no addresses of IPv6. Let in, the advertisement of a router made one the host's way out.
-        rule(TABLE, "prerouting", from_sandbox().into_iter().chain(is_ipv6()).chain([drop_packet()])),
-        rule(TABLE, "forward", from_sandbox().into_iter().chain(to_sandbox).chain([drop_packet()])),
+        rule(TABLE, "prerouting", [from_sandbox(), is_ipv6(), drop_packet()]),
+        rule(TABLE, "forward", [from_sandbox(), to_sandbox, drop_packet()]),
         // The device that a forwarded packet came in by is known here since Linux 5.7.
-        rule(TABLE, "postrouting", from_sandbox().into_iter().chain(to_elsewhere).chain([masquerade()])),
+        rule(TABLE, "postrouting", [from_sandbox(), to_elsewhere, masquerade()]),
     ]
 }
 
