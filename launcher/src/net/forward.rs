@@ -48,7 +48,9 @@ pub(super) async fn ensure_ipv6(host: &Handle, device: &str, has_peers: bool) ->
     match forced.collect::<io::Result<Vec<bool>>>() {
         Ok(changed) => {
             for (device, _) in devices.iter().zip(changed).skip(1).filter(|(_, changed)| *changed) {
-                tracing::info!("switched on forwarding of IPv6 (net.ipv6.conf.{device}.force_forwarding=1); it stays on");
+                tracing::info!(
+                    "switched on forwarding of IPv6 (net.ipv6.conf.{device}.force_forwarding=1); it stays on"
+                );
             }
             return Ok(true);
         }

@@ -6,9 +6,9 @@
 
 use super::group::{INTERNAL, LISTED, NETWORK};
 use super::nftables::{
-    End, Message, NEW, Phrase, Type, accept, address, ask, bits, chain, commit, concatenation, connect,
-    connection_has, connection_is, drop_packet, elements, icmpv6, in_set, is_ipv6, is_rightly_from, is_tcp, masquerade,
-    message, name_starts, reject, reset, rule, set, unmark, DESTINATION_CHANGED,
+    DESTINATION_CHANGED, End, Message, NEW, Phrase, Type, accept, address, ask, bits, chain, commit, concatenation,
+    connect, connection_has, connection_is, drop_packet, elements, icmpv6, in_set, is_ipv6, is_rightly_from, is_tcp,
+    masquerade, message, name_starts, reject, reset, rule, set, unmark,
 };
 use super::plan::VethPlan;
 use crate::error::{Error, Result};
@@ -66,7 +66,8 @@ fn commit_network(socket: &OwnedFd, network: u32) -> io::Result<()> {
         return Ok(());
     }
     let variants = [0, INTERNAL, LISTED, INTERNAL | LISTED].map(|bits| (network | bits).to_ne_bytes());
-    let pairs = variants.iter().flat_map(|from| variants.iter().map(move |to| (concatenation(&[from, to]), Vec::new())));
+    let pairs =
+        variants.iter().flat_map(|from| variants.iter().map(move |to| (concatenation(&[from, to]), Vec::new())));
     commit(socket, elements(TABLE, NETWORKS, &pairs.collect::<Vec<_>>()))
 }
 

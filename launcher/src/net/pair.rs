@@ -7,8 +7,8 @@ use super::host;
 use super::plan::{Addresses, POOLS, VethPlan, Wanted};
 use super::rtnl::{Answer, errno, failed, step};
 use crate::error::{Error, Result};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use futures_util::{Stream, StreamExt};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nix::errno::Errno;
 use rtnetlink::packet_core::{DefaultNla, NLA_F_NESTED};
 use rtnetlink::packet_route::link::{
@@ -216,7 +216,7 @@ pub(super) async fn one<T>(answer: impl Stream<Item = Answer<T>>) -> Answer<T> {
 pub(super) async fn configure(host: &Handle, inside: &Handle, pair: &mut Pair, leads_on: bool) -> Result<()> {
     let Pair { name, index, addresses, peer } = pair;
     step(format_args!("have {name} check sources"), host.link().set(checking_sources(*index)).execute()).await?;
-    for ends in addresses.ipv4 {
+    if let Some(ends) = addresses.ipv4 {
         step(format_args!("give {name} the address {}", ends.host), add_address(host, *index, ends.host)).await?;
         step(format_args!("give eth0 the address {}", ends.inside), add_address(inside, *peer, ends.inside)).await?;
     }
@@ -230,7 +230,9 @@ pub(super) async fn configure(host: &Handle, inside: &Handle, pair: &mut Pair, l
     for ends in addresses.ends() {
         let gateway = ends.host.addr();
         let route = match gateway {
-            IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(*peer).build(),
+            IpAddr::V4(gateway) => {
+                RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(*peer).build()
+            }
             IpAddr::V6(_) if !leads_on => continue,
             // The device does not carry yet, so the gateway is not found on it.
             IpAddr::V6(gateway) => {
@@ -244,14 +246,7 @@ pub(super) async fn configure(host: &Handle, inside: &Handle, pair: &mut Pair, l
 }
 
 /// Both ends, or none: either namespace may have IPv6 switched off.
-async fn add_ipv6(
-    host: &Handle,
-    index: u32,
-    outer: IpNet,
-    inside: &Handle,
-    peer: u32,
-    inner: IpNet,
-) -> Result<bool> {
+async fn add_ipv6(host: &Handle, index: u32, outer: IpNet, inside: &Handle, peer: u32, inner: IpNet) -> Result<bool> {
     for (handle, index, address) in [(host, index, outer), (inside, peer, inner)] {
         match add_address(handle, index, address).await {
             Ok(()) => {}

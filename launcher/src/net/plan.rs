@@ -219,12 +219,12 @@ fn network(option: &str, text: &str) -> Result<IpNet> {
         return Err(fail("the prefix is missing").hint("write it like 192.168.1.2/24"));
     };
     let address: IpAddr = address.parse().map_err(|_| fail("what stands before the slash is no IP address"))?;
-    let range = if address.is_ipv4() { "the prefix is no number from 0 to 32" } else { "the prefix is no number from 0 to 128" };
-    length
-        .parse()
-        .ok()
-        .and_then(|length| IpNet::new(address, length).ok())
-        .ok_or_else(|| fail(range))
+    let range = if address.is_ipv4() {
+        "the prefix is no number from 0 to 32"
+    } else {
+        "the prefix is no number from 0 to 128"
+    };
+    length.parse().ok().and_then(|length| IpNet::new(address, length).ok()).ok_or_else(|| fail(range))
 }
 
 /// The address `offset` places above the network's first one.
@@ -267,7 +267,8 @@ mod tests {
     use super::*;
 
     fn planned(ip: &[&str], gateway: &[&str], pool: &[&str]) -> Result<VethPlan> {
-        let [ip, gateway, pool] = [ip, gateway, pool].map(|words| words.iter().map(|word| (*word).into()).collect::<Vec<_>>());
+        let [ip, gateway, pool] =
+            [ip, gateway, pool].map(|words| words.iter().map(|word| (*word).into()).collect::<Vec<_>>());
         plan(&Request { ip: &ip, gateway: &gateway, pool: &pool, ..Request::default() })
     }
 
@@ -317,7 +318,9 @@ mod tests {
         let ip = |text: &str| refusal(&[text], &[], &[]);
         assert!(refusal(&["192.168.1.2/24"], &["192.168.2.1"], &[]).contains("is outside 192.168.1.0/24"));
         assert!(ip("192.168.1.0/24").contains("--ip 192.168.1.0 is the network or broadcast address"));
-        assert!(refusal(&["192.168.1.2/24"], &["192.168.1.255"], &[]).contains("--gateway 192.168.1.255 is the network"));
+        assert!(
+            refusal(&["192.168.1.2/24"], &["192.168.1.255"], &[]).contains("--gateway 192.168.1.255 is the network")
+        );
         assert!(refusal(&["192.168.1.2/24"], &["192.168.1.2"], &[]).contains("are both 192.168.1.2"));
         assert!(refusal(&["192.168.1.2/24"], &["fd00::1"], &[]).contains("no --ip of its family"));
         assert!(refusal(&["192.168.1.2/24", "10.0.0.2/24"], &[], &[]).contains("second of its family"));
