@@ -5,7 +5,7 @@
 //! another's: by the policy of Docker's or ufw's, by the last rule of firewalld's.
 
 use super::dump::{End, Raw, dump};
-use super::nftables::{ACCEPT, Message, ask, connect, message};
+use super::nftables::{Message, ask, connect, message};
 use netlink_packet_netfilter::NetfilterProtoFamily::{self, IPv4, IPv6, Inet, Unspec};
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, Cmp, DataAttribute, ExpressionAttribute, Expressions, Hook, HookNumber, Immediate,
@@ -21,8 +21,9 @@ use std::ops::ControlFlow;
 const PREFIX: &[u8] = b"nsl";
 /// `NFTA_CHAIN_HOOK`, which base chains alone have.
 const HOOK: u16 = 4;
-/// `NF_DROP`.
+/// `NF_DROP` and `NF_ACCEPT`: verdicts of rules, policies of chains.
 const DROP: u32 = 0;
+const ACCEPT: u32 = 1;
 /// The bounds of what is read, in datagrams: some 6,000 chains take half a millisecond; some 2,000 rules, another.
 const CHAINS_MAX: usize = 16;
 const RULES_MAX: usize = 16;
@@ -43,16 +44,16 @@ struct Chain {
 
 /// Warns if the host's firewall stops what sandboxes send beyond this host. Whoever lets anything of a device `nsl*`
 /// pass or not, has thought of it, and hears nothing.
-pub(super) fn check(ipv6: bool) {
+pub(super) fn check(ipv4: bool, ipv6: bool) {
     let _span = tracing::debug_span!("firewall").entered();
-    match obstacles(ipv6) {
+    match obstacles(ipv4, ipv6) {
         Ok(chains) if chains.is_empty() => {}
         Ok(chains) => {
             let names = chains.iter().map(Chain::to_string).collect::<Vec<_>>().join(" and ");
             let mends = chains.iter().map(mend).collect::<Vec<_>>().join(" && ");
             tracing::warn!(
-                "the firewall of this host ({names}) stops forwarded packets that it does not know: the sandbox may \
-                 reach this host only (hint: {mends})"
+                "the firewall of this host ({names}) stops forwarded packets that it does not know: what the sandbox \
+                 sends may get no further than this host (hint: {mends})"
             );
         }
         Err(error) => tracing::debug!("cannot read the firewall's rules: {error}"),
@@ -66,10 +67,10 @@ pub(super) fn check(ipv6: bool) {
 }
 
 /// The chains that stop us and were not told to let us pass.
-fn obstacles(ipv6: bool) -> io::Result<Vec<Chain>> {
+fn obstacles(ipv4: bool, ipv6: bool) -> io::Result<Vec<Chain>> {
     let mut found = Vec::new();
     for chain in forward_chains()? {
-        let is_asked = chain.family != IPv6 || ipv6;
+        let is_asked = (chain.family != IPv4 || ipv4) && (chain.family != IPv6 || ipv6);
         if is_asked && chain.stops()? && !knows_us(chain.family, &chain.table)? {
             found.push(chain);
         }

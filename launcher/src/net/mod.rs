@@ -3,10 +3,10 @@
 //! Planning is pure, checking reads the host, creating changes it. What creating makes for one sandbox is dropped by
 //! the kernel when the sandbox's namespace ends; there is no file of state.
 
-mod cidr;
 mod dump;
 mod firewall;
 mod forward;
+mod group;
 mod host;
 pub mod names;
 mod nat;
@@ -16,7 +16,7 @@ mod plan;
 mod rtnl;
 mod socket;
 
-pub use plan::{Addresses, Request, VethPlan, Wanted, plan};
+pub use plan::{Addresses, Ends, Request, VethPlan, Wanted, plan};
 
 use crate::error::Result;
 use std::os::fd::OwnedFd;
@@ -31,7 +31,7 @@ pub struct Made {
 /// Says why the plan cannot be carried out on this host, if it cannot. Changes nothing.
 pub fn check(plan: &VethPlan) -> Result<()> {
     match &plan.wanted {
-        Wanted::Pool => Ok(()),
+        Wanted::Pool { .. } => Ok(()),
         Wanted::Fixed(addresses) => host::check(addresses),
     }
 }
@@ -45,15 +45,24 @@ pub fn check(plan: &VethPlan) -> Result<()> {
 /// The calling process should have one thread: the runtime lives in it, and is gone on return.
 pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd) -> Result<Made> {
     let _span = tracing::debug_span!("create_network", %plan).entered();
-    let pair = rtnl::run(async {
+    let (pair, ipv6) = rtnl::run(async {
         let (host, inside) = (rtnl::connect()?, rtnl::connect_over(inside));
-        let pair = pair::make(&host, plan, pid).await?;
+        let mut pair = pair::make(&host, plan, pid).await?;
         // They keep sandboxes apart, so they must stand before a packet can come out of this one.
-        nat::ensure();
-        pair::configure(&host, &inside, &pair).await?;
-        Ok(pair)
+        if !nat::ensure(plan)? {
+            pair.without_ipv6();
+        }
+        let ipv6 = pair.addresses.ipv6.is_some()
+            && plan.is_forwarded()
+            && forward::ensure_ipv6(&host, &pair.name, plan.network.is_some()).await?;
+        pair::configure(&host, &inside, &mut pair, ipv6).await?;
+        Ok((pair, ipv6))
     })?;
-    forward::ensure();
-    firewall::check(false);
+    if plan.is_forwarded() {
+        if pair.addresses.ipv4.is_some() {
+            forward::ensure_ipv4();
+        }
+        firewall::check(pair.addresses.ipv4.is_some(), ipv6);
+    }
     Ok(Made { device: pair.name, addresses: pair.addresses })
 }
