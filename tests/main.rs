@@ -4,6 +4,7 @@ mod apply;
 mod archives;
 mod attacks;
 mod changes;
+mod clean;
 mod documents;
 mod driving;
 mod embed;

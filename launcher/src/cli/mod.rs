@@ -25,6 +25,8 @@ pub enum Command {
     Apply(Apply),
     /// Write nsl-init to a file, as the init of an image or a machine
     Init(Init),
+    /// Remove what nsl leaves on this host
+    Clean(Clean),
 }
 
 #[derive(Args)]
@@ -90,6 +92,18 @@ pub struct Init {
     #[arg(short, long, value_name = "FILE", default_value = "./nsl-init")]
     pub output: PathBuf,
 }
+
+#[derive(Args)]
+#[command(after_help = "\
+A sandbox leaves nothing but what is the same for all: the nftables table inet nsl, which is removed here, unless there \
+are sandboxes that it keeps apart. The next one makes it anew. With it go the cgroups and the half-unpacked roots of \
+nsl that were killed.
+
+That this host forwards is left as it is, since others may rely on it; the settings are named. Roots that were \
+unpacked stay in their store.
+
+Exit status: 0 if nothing is left; 125 if something had to stay, or nsl itself failed.")]
+pub struct Clean {}
 
 #[cfg(test)]
 mod tests {

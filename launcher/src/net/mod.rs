@@ -3,6 +3,7 @@
 //! Planning is pure, checking reads the host, creating changes it. What creating makes for one sandbox is dropped by
 //! the kernel when the sandbox's namespace ends; there is no file of state.
 
+mod clean;
 mod dump;
 mod firewall;
 mod forward;
@@ -16,6 +17,8 @@ mod plan;
 mod rtnl;
 mod socket;
 
+pub use clean::remove_table;
+pub use forward::settings_that_are_on;
 pub use plan::{Addresses, Ends, Request, VethPlan, Wanted, plan};
 
 use crate::error::Result;
