@@ -14,6 +14,7 @@ mod entrypoint;
 mod firewall;
 mod harness;
 mod hostile;
+mod hosts;
 mod ids;
 mod init;
 mod jobs;
