@@ -10,10 +10,10 @@ const SERVE: &str = r"use Socket; $| = 1; socket my $s, AF_INET6, SOCK_STREAM, 0
     while (accept my $c, $s) { print $c qq(reached\n); close $c }";
 
 /// Asks that port of each address: `reached`, `refused` at once, `lost` after half a second.
-const ASK: &str = r"use Socket qw(:all); for my $address (@ARGV) {
+const ASK: &str = r"use Socket qw(:all); use Time::HiRes 'alarm'; for my $address (@ARGV) {
     my ($error, $found) = getaddrinfo($address, 7000, { flags => AI_NUMERICHOST, socktype => SOCK_STREAM });
     socket my $s, $found->{family}, SOCK_STREAM, 0 or die $!; my $answer = 'lost';
-    eval { local $SIG{ALRM} = sub { die }; alarm 1;
+    eval { local $SIG{ALRM} = sub { die }; alarm 0.5;
         $answer = connect($s, $found->{addr}) ? <$s> // 'closed' : 'refused'; alarm 0; };
     chomp $answer; print qq($answer\n) }";
 
