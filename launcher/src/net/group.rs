@@ -23,7 +23,7 @@ mod tests {
 
     #[test]
     fn a_network_is_known_by_the_same_number_for_ever() {
-        assert_eq!(of_network("web"), 0);
+        assert_eq!(of_network("web"), 265_927_825);
         let names: std::collections::BTreeSet<u32> = (0..1000).map(|n| of_network(&format!("net{n}"))).collect();
         assert_eq!(names.len(), 1000);
         assert!(names.iter().all(|group| (1..=NETWORK).contains(group)));
