@@ -28,7 +28,9 @@ fn the_table_stays_while_there_are_sandboxes() {
     let mut all: Vec<_> = ["veth", "veth", "veth", "veth", "none"]
         .map(|network| host.nsl(["run", "--network", network, "--", "sh", "-c", "echo up; cat"]).start())
         .into();
-    all.iter_mut().for_each(|running| assert_eq!(running.line(), "up"));
+    for running in &mut all {
+        assert_eq!(running.line(), "up");
+    }
     let before = host.sh("nft list ruleset");
     let output = host.nsl(["clean"]).run();
     output.assert_refused(125, &["remove the nftables table inet nsl", "behind nsl", " and 1 more", "end them first"]);
@@ -72,7 +74,9 @@ fn a_sandbox_that_starts_meanwhile_has_its_rules() {
     let host = crate::host!("nft");
     let cleaning = format!("trap 'exit 0' TERM; echo up; while :; do {NSL} clean >>{DIR}/said 2>>{DIR}/refused; done");
     let mut cleaners = [&cleaning; 2].map(|script| host.command("sh", ["-c", script]).start());
-    cleaners.each_mut().iter_mut().for_each(|cleaner| assert_eq!(cleaner.line(), "up"));
+    for cleaner in &mut cleaners {
+        assert_eq!(cleaner.line(), "up");
+    }
     let said = |file: &str, what: &str| {
         fs::read_to_string(host.path(format!("{DIR}/{file}"))).unwrap_or_default().matches(what).count()
     };

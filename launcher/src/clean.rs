@@ -17,10 +17,8 @@ pub fn clean() -> Result<()> {
             say(&format!("removed {number} {what}{plural} of nsl that was killed"))?;
         }
     }
-    say(match net::remove_table()? {
-        true => "removed the nftables table inet nsl",
-        false => "there is no nftables table inet nsl",
-    })?;
+    let is_removed = net::remove_table()?;
+    say(if is_removed { "removed the nftables table inet nsl" } else { "there is no nftables table inet nsl" })?;
     for setting in net::settings_that_are_on() {
         say(&format!("{setting} is on and stays so, since others may rely on it: sysctl {setting}=0 switches it off"))?;
     }
