@@ -6,6 +6,7 @@
 mod cidr;
 mod forward;
 mod host;
+mod members;
 pub mod names;
 mod nat;
 mod nftables;
@@ -14,6 +15,8 @@ mod plan;
 mod rtnl;
 mod socket;
 
+#[allow(unused_imports)]
+pub use members::{GROUP, group};
 pub use plan::{Addresses, Request, VethPlan, Wanted, plan};
 
 use crate::error::Result;

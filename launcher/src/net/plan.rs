@@ -55,6 +55,9 @@ impl fmt::Display for Addresses {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VethPlan {
     pub wanted: Wanted,
+    /// The network by name whose members reach each other.
+    #[allow(dead_code)]
+    pub network: Option<String>,
 }
 
 /// Where the addresses of a pair come from.
@@ -80,7 +83,7 @@ pub fn plan(request: &Request) -> Result<VethPlan> {
     let fail = |cause: String| Error::new("plan the network", cause);
     let inside = match (request.ip, request.gateway) {
         (Some(inside), _) => inside,
-        (None, None) => return Ok(VethPlan { wanted: Wanted::Pool }),
+        (None, None) => return Ok(VethPlan { wanted: Wanted::Pool, network: None }),
         (None, Some(_)) => {
             return Err(fail("--gateway needs --ip".into()).hint("add --ip ADDRESS/PREFIX of the same network"));
         }
@@ -99,7 +102,7 @@ pub fn plan(request: &Request) -> Result<VethPlan> {
         return Err(fail(format!("--ip and --gateway are both {gateway}")).hint("the gateway is the host's end"));
     }
     let host = Ipv4Cidr::new(gateway, inside.prefix()).ok_or_else(|| fail("the prefix is too long".into()))?;
-    Ok(VethPlan { wanted: Wanted::Fixed(Addresses { host, inside }) })
+    Ok(VethPlan { wanted: Wanted::Fixed(Addresses { host, inside }), network: None })
 }
 
 /// The network's first host address, or the second where the sandbox itself has the first.
