@@ -2,8 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::hints;
+use crate::net::Inside;
 use crate::plan::{Plan, Step};
 use crate::root::{Assembly, Names};
+use crate::spec::Network;
 use crate::status;
 use crate::sys::{self, Side};
 use crate::userns;
@@ -67,8 +69,17 @@ pub fn spawn(plan: &Plan, luggage: Luggage<'_>) -> Result<Init> {
     };
     let flags = plan.namespaces().map(flag).fold(0, |flags, flag| flags | flag as u64);
     let (status, inside) = status::pair().map_err(|errno| Error::os("make the status socket", errno))?;
+    // Born in it, the child never was in another.
+    let joined = match &plan.network {
+        Network::Join(join) => Some(join.enter()?),
+        _ => None,
+    };
     match sys::clone3(flags, luggage.cgroup).map_err(|errno| hints::namespaces(plan, errno))? {
-        Side::Parent { pid, pidfd } => Ok(Init { pid, pidfd, status, ended: false }),
+        Side::Parent { pid, pidfd } => {
+            let init = Init { pid, pidfd, status, ended: false };
+            joined.map_or(Ok(()), Inside::leave)?;
+            Ok(init)
+        }
         Side::Child => {
             drop(status);
             child(plan, &luggage, &inside)

@@ -48,7 +48,9 @@ pub struct Run {
     #[arg(long = "mount", value_name = "type=TYPE,...", help_heading = "Root")]
     pub mounts: Vec<OsString>,
 
-    /// Make a veth pair with NAT, nothing but lo, or use the host's network [default: veth as root, else none]
+    /// Make a veth pair with NAT (veth), whose sandbox by veth:NAME reaches others of this NAME and finds them by
+    /// their hostnames; have nothing but lo (none); or use the network of the host (host), of a file such as
+    /// /run/netns/NAME (ns:FILE), or of a process (container:PID) [default: veth as root, else none]
     #[arg(long, value_name = "KIND", value_parser = NetworkKind::parse, help_heading = "Network")]
     pub network: Option<NetworkKind>,
 
@@ -63,6 +65,18 @@ pub struct Run {
     /// Hostname inside [default: nsl]
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     pub hostname: Option<OsString>,
+
+    /// Ask this name server, an address, instead of the host's [repeatable]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Network")]
+    pub dns: Vec<String>,
+
+    /// Complete short names by DOMAIN instead of the host's list; by none with . alone [repeatable]
+    #[arg(long, value_name = "DOMAIN", help_heading = "Network")]
+    pub dns_search: Vec<String>,
+
+    /// Put a name into /etc/hosts; the address host-gateway is that of the host's end of the pair [repeatable]
+    #[arg(long, value_name = "NAME:ADDRESS", help_heading = "Network")]
+    pub add_host: Vec<String>,
 
     /// Run as this user: numbers, or names of the /etc/passwd and /etc/group inside [default: you]
     #[arg(short, long, value_name = "USER[:GROUP]", help_heading = "Process")]
@@ -202,21 +216,43 @@ pub struct Run {
 /// Words of --network.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NetworkKind {
-    /// A pair of virtual devices, one end inside, with NAT to where the host gets (needs root).
-    Veth,
+    /// A pair of virtual devices, one end inside, with NAT to where the host gets (needs root); with the name of a
+    /// network, if any, whose members reach each other.
+    Veth(Option<String>),
     /// Nothing but lo.
     None,
     /// The host's network as it is.
     Host,
+    /// The network namespace that a file is.
+    Namespace(PathBuf),
+    /// The network of a process.
+    Process(u32),
 }
+
+/// Characters of a network's name.
+const NAME_MAX: usize = 32;
 
 impl NetworkKind {
     fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "veth" => Ok(Self::Veth),
-            "none" => Ok(Self::None),
-            "host" => Ok(Self::Host),
-            _ => Err("it is veth, none or host".to_owned()),
+        match text.split_once(':') {
+            None if text == "veth" => Ok(Self::Veth(None)),
+            None if text == "none" => Ok(Self::None),
+            None if text == "host" => Ok(Self::Host),
+            Some(("veth", name)) => {
+                let fits = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-');
+                if (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(fits) {
+                    Ok(Self::Veth(Some(name.to_owned())))
+                } else {
+                    Err(format!("a network's name has 1 to {NAME_MAX} of a-z, 0-9, '_', '.' and '-'"))
+                }
+            }
+            Some(("ns", "")) => Err("ns: takes a file, such as ns:/run/netns/NAME".to_owned()),
+            Some(("ns", path)) => Ok(Self::Namespace(path.into())),
+            Some(("container", pid)) => match pid.parse() {
+                Ok(pid @ 1..=0x7fff_ffff) => Ok(Self::Process(pid)),
+                _ => Err("container: takes the ID of a process, as --pidfile writes it".to_owned()),
+            },
+            _ => Err("it is veth, veth:NAME, none, host, ns:FILE or container:PID".to_owned()),
         }
     }
 }

@@ -5,9 +5,9 @@ pub const GROUP: u32 = (1 << 30) - 1;
 
 /// The number of a named network, never 0. FNV-1a, folded: the same for every nsl, today and tomorrow.
 pub fn group(name: &str) -> u32 {
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     let folded = (hash ^ hash >> 30 ^ hash >> 60) as u32 & GROUP;
     if folded == 0 { 1 } else { folded }
 }

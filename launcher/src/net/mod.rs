@@ -6,6 +6,7 @@
 mod cidr;
 mod forward;
 mod host;
+mod join;
 mod members;
 pub mod names;
 mod nat;
@@ -16,6 +17,7 @@ mod rtnl;
 mod socket;
 
 #[allow(unused_imports)]
+pub use join::{Inside, Join, Source};
 pub use members::{GROUP, group};
 pub use plan::{Addresses, Request, VethPlan, Wanted, plan};
 

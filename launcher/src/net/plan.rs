@@ -3,7 +3,7 @@
 use super::cidr::Ipv4Cidr;
 use crate::error::{Error, Result};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The pools out of which a slot's two addresses come, tried in this order: slot N has the /31 at base + 2N.
 pub(super) const POOLS: [Ipv4Cidr; 4] = [pool(10, 221), pool(172, 29), pool(10, 83), pool(198, 18)];
@@ -45,6 +45,18 @@ impl Addresses {
     }
 }
 
+impl Addresses {
+    /// The sandbox's own.
+    pub fn own(&self) -> Vec<IpAddr> {
+        vec![self.inside.address().into()]
+    }
+
+    /// Where it finds this host.
+    pub fn of_host(&self) -> IpAddr {
+        self.host.address().into()
+    }
+}
+
 impl fmt::Display for Addresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on the host, {} on eth0 inside", self.host, self.inside)
@@ -56,7 +68,6 @@ impl fmt::Display for Addresses {
 pub struct VethPlan {
     pub wanted: Wanted,
     /// The network by name whose members reach each other.
-    #[allow(dead_code)]
     pub network: Option<String>,
 }
 
@@ -72,9 +83,10 @@ pub enum Wanted {
 impl fmt::Display for VethPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.wanted {
-            Wanted::Pool => write!(f, "make a veth pair, addresses from the pool {}", POOLS[0]),
-            Wanted::Fixed(addresses) => write!(f, "make a veth pair, {addresses}"),
+            Wanted::Pool => write!(f, "make a veth pair, addresses from the pool {}", POOLS[0])?,
+            Wanted::Fixed(addresses) => write!(f, "make a veth pair, {addresses}")?,
         }
+        self.network.as_ref().map_or(Ok(()), |name| write!(f, ", in the network {name}"))
     }
 }
 

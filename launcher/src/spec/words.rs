@@ -7,9 +7,9 @@ use crate::cli::{Namespace, NetworkKind, Run};
 use crate::environment::{Circumstances, Environment};
 use crate::error::{Error, Result};
 use crate::mounts::{Kind, Mount};
-use crate::net::{self, Request};
+use crate::net::{self, Join, Request, VethPlan};
 use crate::preserve;
-use crate::store::Source;
+use crate::store;
 use crate::units;
 use crate::user::User;
 use nix::errno::Errno;
@@ -51,7 +51,7 @@ pub fn root(run: &Run) -> Result<Root> {
     let path = std::fs::canonicalize(directory).map_err(|error| Error::io(step(), &error))?;
     let metadata = std::fs::metadata(&path).map_err(|error| Error::io(step(), &error))?;
     if metadata.is_dir() || metadata.is_file() {
-        match Source::recognise(&path).map_err(|error| Error::io(step(), &error))? {
+        match store::Source::recognise(&path).map_err(|error| Error::io(step(), &error))? {
             Some(source) => return Ok(Root::Unpacked(source)),
             None if metadata.is_dir() => {}
             None => {
@@ -91,23 +91,25 @@ pub fn changes(directory: &Path) -> Result<PathBuf> {
 pub fn network(run: &Run, caller: Caller) -> Result<Network> {
     let kind = run.network.clone().unwrap_or_else(|| {
         if caller.is_privileged() {
-            return NetworkKind::Veth;
+            return NetworkKind::Veth(None);
         }
         warn!(
             "no network inside but lo: a veth pair needs root (hint: --network host, or --network none to be silent)"
         );
         NetworkKind::None
     });
-    if kind != NetworkKind::Veth && run.ip.is_some() {
+    if !matches!(kind, NetworkKind::Veth(_)) && run.ip.is_some() {
         return Err(Error::new("use --ip", "only --network veth has an address").hint("leave one of the two out"));
     }
     match kind {
         NetworkKind::None => Ok(Network::None),
         NetworkKind::Host => Ok(Network::Host),
-        NetworkKind::Veth if !caller.is_privileged() => {
+        NetworkKind::Namespace(path) => join(net::Source::File(path), caller),
+        NetworkKind::Process(pid) => join(net::Source::Process(pid), caller),
+        NetworkKind::Veth(_) if !caller.is_privileged() => {
             Err(Error::os("make a veth pair", Errno::EPERM).hint("that needs root; --network none or host do not"))
         }
-        NetworkKind::Veth => {
+        NetworkKind::Veth(name) => {
             let ip = run.ip.as_deref().map(str::parse).transpose()?;
             let gateway = match run.gateway.as_deref() {
                 None => None,
@@ -115,8 +117,20 @@ pub fn network(run: &Run, caller: Caller) -> Result<Network> {
                     Error::new("use --gateway", format!("'{text}' is no IPv4 address")).hint("such as 192.168.1.1")
                 })?),
             };
-            Ok(Network::Veth(net::plan(&Request { ip, gateway })?))
+            Ok(Network::Veth(VethPlan { network: name, ..net::plan(&Request { ip, gateway })? }))
         }
+    }
+}
+
+/// The host's own, wherever it was found, is what --network host gives.
+fn join(source: net::Source, caller: Caller) -> Result<Network> {
+    let step = source.to_string();
+    match Join::open(source)? {
+        None => Ok(Network::Host),
+        Some(_) if !caller.is_privileged() => {
+            Err(Error::os(step, Errno::EPERM).hint("that needs root; --network none or host do not"))
+        }
+        Some(join) => Ok(Network::Join(join)),
     }
 }
 
