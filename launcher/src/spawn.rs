@@ -104,6 +104,7 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
                 assembly.give(trees);
                 if *root { userns::become_root() } else { Ok(()) }
             }),
+            Step::Hosts => hand_over_hosts(status.as_fd(), &assembly),
             Step::Execute => {
                 rustix::process::umask(umask);
                 let Assembly { landlock, proc, .. } = &assembly;
@@ -142,6 +143,13 @@ fn hand_over_netlink(status: BorrowedFd<'_>) -> rustix::io::Result<()> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     send(status, Report::Netlink, socket.as_fd())
+}
+
+/// Where the file can't be had, the sandbox is as good without.
+fn hand_over_hosts(status: BorrowedFd<'_>, assembly: &Assembly<'_>) -> rustix::io::Result<()> {
+    let file = assembly.hosts().inspect_err(|errno| tracing::debug!("/etc/hosts stays as it is: {errno}")).ok();
+    status::report(status, Report::Hosts, file.as_ref().map(AsFd::as_fd))
+        .map_err(|errno| Errno::from_raw_os_error(errno as i32))
 }
 
 /// What came of the steps, for the init.

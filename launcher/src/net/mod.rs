@@ -16,9 +16,8 @@ mod plan;
 mod rtnl;
 mod socket;
 
-#[allow(unused_imports)]
 pub use join::{Inside, Join, Source};
-pub use members::{GROUP, group};
+pub use members::Members;
 pub use plan::{Addresses, Request, VethPlan, Wanted, plan};
 
 use crate::error::Result;
@@ -46,14 +45,16 @@ pub fn check(plan: &VethPlan) -> Result<()> {
 /// its last process. Removing it by hand would keep the caller waiting for as long.
 ///
 /// The calling process should have one thread: the runtime lives in it, and is gone on return.
-pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd) -> Result<Made> {
+/// A member of a named network is found there by `hostname`.
+pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd, hostname: &str) -> Result<Made> {
     let _span = tracing::debug_span!("create_network", %plan).entered();
     let pair = rtnl::run(async {
         let (host, inside) = (rtnl::connect()?, rtnl::connect_over(inside));
         let pair = pair::make(&host, plan, pid).await?;
         // They keep sandboxes apart, so they must stand before a packet can come out of this one.
         nat::ensure();
-        pair::configure(&host, &inside, &pair).await?;
+        let member = plan.network.as_ref().and_then(|_| members::alias(hostname, &pair.addresses));
+        pair::configure(&host, &inside, &pair, member).await?;
         Ok(pair)
     })?;
     forward::ensure();

@@ -132,15 +132,16 @@ pub(super) async fn one<T>(answer: impl Stream<Item = Answer<T>>) -> Answer<T> {
     pin!(answer).next().await.unwrap_or(Err(rtnetlink::Error::RequestFailed))
 }
 
-/// Has the host's end let in what comes from the other end's address only, gives both their addresses, brings eth0 up, routes everything to the host's end, and waits until it carries.
-pub(super) async fn configure(host: &Handle, inside: &Handle, pair: &Pair) -> Result<()> {
+/// Has the host's end let in what comes from the other end's address only, and say who is behind it if that is for others
+/// to know; gives both their addresses, brings eth0 up, routes everything to the host's end, and waits until it carries.
+pub(super) async fn configure(host: &Handle, inside: &Handle, pair: &Pair, alias: Option<String>) -> Result<()> {
     let Pair { name, index, addresses, peer } = pair;
     let gateway = addresses.host.address();
     let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(*peer).build();
     let up = LinkUnspec::new_with_index(*peer).up().build();
     // They are sent in this order, and the kernel works on each as it is sent.
     try_join5(
-        step(format_args!("have {name} check sources"), host.link().set(checking_sources(*index)).execute()),
+        step(format_args!("have {name} check sources"), host.link().set(settings(*index, alias)).execute()),
         step(format_args!("give {name} the address {}", addresses.host), add_address(host, *index, addresses.host)),
         step(format_args!("give eth0 the address {}", addresses.inside), add_address(inside, *peer, addresses.inside)),
         step("bring eth0 up", inside.link().set(up).execute()),
@@ -152,12 +153,16 @@ pub(super) async fn configure(host: &Handle, inside: &Handle, pair: &Pair) -> Re
 }
 
 /// Strict: a source is right if an answer to it would leave by this device. Root inside can write what it likes there.
-fn checking_sources(index: u32) -> LinkMessage {
+fn settings(index: u32, alias: Option<String>) -> LinkMessage {
     let setting = [8_u16.to_ne_bytes(), CHECK_SOURCE.to_ne_bytes()].concat();
     let setting = [setting, 1_u32.to_ne_bytes().to_vec()].concat();
     let settings = AfSpecInet::Other(DefaultNla::new(IPV4_SETTINGS | NLA_F_NESTED, setting));
     let attribute = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![settings])]);
-    LinkUnspec::new_with_index(index).append_extra_attribute(attribute).build()
+    let message = LinkUnspec::new_with_index(index).append_extra_attribute(attribute);
+    match alias {
+        Some(alias) => message.append_extra_attribute(LinkAttribute::IfAlias(alias)).build(),
+        None => message.build(),
+    }
 }
 
 fn add_address(handle: &Handle, index: u32, address: Ipv4Cidr) -> impl Future<Output = Answer<()>> {

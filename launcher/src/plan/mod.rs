@@ -114,6 +114,9 @@ impl Plan {
                 child.extend([Step::Scratch, Step::DirectoryRoot(path.clone()), Step::Names(NamesIn::Binds)]);
             }
         }
+        if is_hosts_completed(spec) {
+            child.push(Step::Hosts);
+        }
         child.push(Step::Devices { bound: user_namespace, tty_group: identities.contain(spec.caller(), 0, TTY_GROUP) });
         child.push(Step::Sys { bound: user_namespace && !has_own_network });
         if spec.proc() == Proc::Host {
@@ -204,6 +207,14 @@ impl Plan {
 /// Is it made for the sandbox?
 fn is_own(network: &Network) -> bool {
     matches!(network, Network::Veth(_) | Network::None)
+}
+
+/// Does /etc/hosts say what is known only when the network is made?
+fn is_hosts_completed(spec: &Spec) -> bool {
+    match spec.network() {
+        Network::Veth(veth) => veth.network.is_some() || veth.wanted == Wanted::Pool && spec.hosts().name_the_host(),
+        _ => false,
+    }
 }
 
 /// A directory as the lower layer of the root.

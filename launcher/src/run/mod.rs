@@ -3,6 +3,7 @@
 
 mod boot;
 mod host;
+mod hosts;
 mod sandbox;
 mod serve;
 

@@ -7,6 +7,7 @@ use crate::cli::{Namespace, NetworkKind, Run};
 use crate::environment::{Circumstances, Environment};
 use crate::error::{Error, Result};
 use crate::mounts::{Kind, Mount};
+use crate::net::names::{HOSTNAME_MAX, is_hostname};
 use crate::net::{self, Join, Request, VethPlan};
 use crate::preserve;
 use crate::store;
@@ -20,8 +21,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tracing::warn;
 
-/// The longest name of a host (`HOST_NAME_MAX`).
-const HOSTNAME_MAX: usize = 64;
 /// The hostname inside, unless another is asked for.
 const HOSTNAME: &str = "nsl";
 
@@ -145,12 +144,11 @@ pub fn hostname(run: &Run) -> Result<String> {
         return Err(Error::new("use --hostname", "by --uts host it is the host's").hint("leave one of the two out"));
     }
     let step = || format!("use the hostname {}", name.display());
-    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
     match name.to_str() {
         Some(text) if text.is_empty() || text.len() > HOSTNAME_MAX => {
             Err(Error::new(step(), format!("it must have 1 to {HOSTNAME_MAX} characters")))
         }
-        Some(text) if text.bytes().all(|byte| fits(&byte)) => Ok(text.to_owned()),
+        Some(text) if is_hostname(text) => Ok(text.to_owned()),
         _ => Err(Error::new(step(), "only letters, digits, '-' and '.' can stand in it")),
     }
 }

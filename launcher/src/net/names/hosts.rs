@@ -2,6 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+/// The longest name of a host (`HOST_NAME_MAX`).
+pub const HOSTNAME_MAX: usize = 64;
+
 /// A name that was asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
@@ -69,6 +72,12 @@ pub fn line(address: impl Into<IpAddr>, hostname: &str) -> String {
         _ => String::new(),
     };
     format!("{} {hostname}{alias}", address.into())
+}
+
+/// Can it stand in a list of names, one word of it?
+pub fn is_hostname(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    (1..=HOSTNAME_MAX).contains(&text.len()) && text.bytes().all(fits)
 }
 
 /// hosts(5): what stands behind an address, up to a comment.

@@ -4,7 +4,7 @@
 mod hosts;
 mod resolv;
 
-pub use hosts::{Entry, Hosts, Target};
+pub use hosts::{Entry, HOSTNAME_MAX, Hosts, Target, is_hostname, line};
 pub use resolv::{Dns, Reach, resolv_conf};
 
 use crate::confined;
