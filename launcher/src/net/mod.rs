@@ -53,10 +53,7 @@ pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd, hostname: &str) -> Res
         let pair = pair::make(&host, plan, pid).await?;
         // They keep sandboxes apart, so they must stand before a packet can come out of this one.
         nat::ensure();
-        let member = plan
-            .network
-            .as_ref()
-            .and_then(|name| Some((members::alias(hostname, &pair.addresses)?, members::group(name))));
+        let member = plan.network.as_ref().and_then(|_| members::alias(hostname, &pair.addresses));
         pair::configure(&host, &inside, &pair, member).await?;
         Ok(pair)
     })?;

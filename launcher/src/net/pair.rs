@@ -134,7 +134,7 @@ pub(super) async fn one<T>(answer: impl Stream<Item = Answer<T>>) -> Answer<T> {
 
 /// Has the host's end let in what comes from the other end's address only, and say who is behind it if that is for others
 /// to know; gives both their addresses, brings eth0 up, routes everything to the host's end, and waits until it carries.
-pub(super) async fn configure(host: &Handle, inside: &Handle, pair: &Pair, alias: Option<(String, u32)>) -> Result<()> {
+pub(super) async fn configure(host: &Handle, inside: &Handle, pair: &Pair, alias: Option<String>) -> Result<()> {
     let Pair { name, index, addresses, peer } = pair;
     let gateway = addresses.host.address();
     let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(*peer).build();
@@ -153,17 +153,14 @@ pub(super) async fn configure(host: &Handle, inside: &Handle, pair: &Pair, alias
 }
 
 /// Strict: a source is right if an answer to it would leave by this device. Root inside can write what it likes there.
-fn settings(index: u32, alias: Option<(String, u32)>) -> LinkMessage {
+fn settings(index: u32, alias: Option<String>) -> LinkMessage {
     let setting = [8_u16.to_ne_bytes(), CHECK_SOURCE.to_ne_bytes()].concat();
     let setting = [setting, 1_u32.to_ne_bytes().to_vec()].concat();
     let settings = AfSpecInet::Other(DefaultNla::new(IPV4_SETTINGS | NLA_F_NESTED, setting));
     let attribute = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![settings])]);
     let message = LinkUnspec::new_with_index(index).append_extra_attribute(attribute);
     match alias {
-        Some((alias, group)) => message
-            .append_extra_attribute(LinkAttribute::IfAlias(alias))
-            .append_extra_attribute(LinkAttribute::Group(group))
-            .build(),
+        Some(alias) => message.append_extra_attribute(LinkAttribute::IfAlias(alias)).build(),
         None => message.build(),
     }
 }
