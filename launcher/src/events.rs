@@ -5,14 +5,14 @@
 //! nothing more.
 
 use crate::error::{Error, Result};
-use crate::net::{Addresses, Made};
+use crate::net::{self, Made};
 use crate::sys;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::SendFlags;
 use serde::Serialize;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -55,9 +55,21 @@ enum Details<'a> {
 
 #[derive(Serialize)]
 struct Network<'a> {
-    address: Ipv4Addr,
-    gateway: Ipv4Addr,
+    /// What --network says.
+    kind: &'a str,
+    /// That of IPv4, or of IPv6 if there is no other.
+    address: Option<IpAddr>,
+    gateway: Option<IpAddr>,
+    /// All of them.
+    addresses: Vec<Ends>,
     device: &'a str,
+}
+
+#[derive(Serialize)]
+struct Ends {
+    address: IpAddr,
+    prefix: u8,
+    gateway: IpAddr,
 }
 
 impl Events {
@@ -86,10 +98,21 @@ impl Events {
     }
 
     pub fn started(&mut self, pid: u32, hostname: &str, made: Option<&Made>) {
-        let network = made.map(|Made { device, addresses: Addresses { host, inside } }| Network {
-            address: inside.address(),
-            gateway: host.address(),
-            device,
+        let network = made.map(|Made { device, addresses }| {
+            let ends = |ends: net::Ends| Ends {
+                address: ends.inside.addr(),
+                prefix: ends.inside.prefix_len(),
+                gateway: ends.host.addr(),
+            };
+            let addresses: Vec<Ends> = addresses.ends().map(ends).collect();
+            let first = addresses.first();
+            Network {
+                kind: "veth",
+                address: first.map(|ends| ends.address),
+                gateway: first.map(|ends| ends.gateway),
+                addresses,
+                device,
+            }
         });
         self.tell("started", Details::Started { pid, hostname, network });
     }

@@ -48,19 +48,27 @@ pub struct Run {
     #[arg(long = "mount", value_name = "type=TYPE,...", help_heading = "Root")]
     pub mounts: Vec<OsString>,
 
-    /// Make a veth pair with NAT (veth), whose sandbox by veth:NAME reaches others of this NAME and finds them by
-    /// their hostnames; have nothing but lo (none); or use the network of the host (host), of a file such as
-    /// /run/netns/NAME (ns:FILE), or of a process (container:PID) [default: veth as root, else none]
+    /// Make a veth pair with NAT (veth:NAME: together with all others of NAME, which are found by their hostnames),
+    /// nothing but lo, or use the network of the host, of a file such as /run/netns/NAME (ns:FILE) or of a process
+    /// (container:PID) [default: veth as root, else none]
     #[arg(long, value_name = "KIND", value_parser = NetworkKind::parse, help_heading = "Network")]
     pub network: Option<NetworkKind>,
 
-    /// Address of the command's end of the veth pair [default: a free pair]
+    /// Leave the veth pair no way out, and none to the host: only others of the same veth:NAME are reached
+    #[arg(long, help_heading = "Network")]
+    pub internal: bool,
+
+    /// Address of the command's end of the veth pair, IPv4 or IPv6 or one of each [default: a free pair]
     #[arg(long, value_name = "ADDRESS/PREFIX", help_heading = "Network")]
-    pub ip: Option<String>,
+    pub ip: Vec<String>,
 
     /// Address of the host's end, the way out [default: the first of the net of --ip]
     #[arg(long, value_name = "ADDRESS", requires = "ip", help_heading = "Network")]
-    pub gateway: Option<String>,
+    pub gateway: Vec<String>,
+
+    /// Network that the pairs' addresses come from [default: 10.221.0.0/16 and fd6e:736c::/96, or the like]
+    #[arg(long, value_name = "NETWORK/PREFIX", conflicts_with = "ip", help_heading = "Network")]
+    pub pool: Vec<String>,
 
     /// Hostname inside [default: nsl]
     #[arg(long, value_name = "NAME", help_heading = "Network")]
@@ -213,11 +221,14 @@ pub struct Run {
     pub command: Vec<OsString>,
 }
 
+/// The longest name of a network.
+const NAME_MAX: usize = 32;
+
 /// Words of --network.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NetworkKind {
-    /// A pair of virtual devices, one end inside, with NAT to where the host gets (needs root); with the name of a
-    /// network, if any, whose members reach each other.
+    /// A pair of virtual devices, one end inside, with NAT to where the host gets (needs root); in a named network, or
+    /// apart from all others.
     Veth(Option<String>),
     /// Nothing but lo.
     None,
@@ -229,23 +240,13 @@ pub enum NetworkKind {
     Process(u32),
 }
 
-/// Characters of a network's name.
-const NAME_MAX: usize = 32;
-
 impl NetworkKind {
     fn parse(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "veth" => Ok(Self::Veth(None)),
             None if text == "none" => Ok(Self::None),
             None if text == "host" => Ok(Self::Host),
-            Some(("veth", name)) => {
-                let fits = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-');
-                if (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(fits) {
-                    Ok(Self::Veth(Some(name.to_owned())))
-                } else {
-                    Err(format!("a network's name has 1 to {NAME_MAX} of a-z, 0-9, '_', '.' and '-'"))
-                }
-            }
+            Some(("veth", name)) => Self::name(name).map(|name| Self::Veth(Some(name))),
             Some(("ns", "")) => Err("ns: takes a file, such as ns:/run/netns/NAME".to_owned()),
             Some(("ns", path)) => Ok(Self::Namespace(path.into())),
             Some(("container", pid)) => match pid.parse() {
@@ -254,6 +255,14 @@ impl NetworkKind {
             },
             _ => Err("it is veth, veth:NAME, none, host, ns:FILE or container:PID".to_owned()),
         }
+    }
+
+    fn name(name: &str) -> Result<String, String> {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
+        if (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(fits) {
+            return Ok(name.to_owned());
+        }
+        Err(format!("the name of a network has 1 to {NAME_MAX} of the characters a-z, 0-9, '_', '.' and '-'"))
     }
 }
 

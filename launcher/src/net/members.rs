@@ -4,6 +4,7 @@
 //! says by which name and addresses it is found. It goes with the device, however the member ends. Who watches
 //! the list is told of each change of a device, of which only those count.
 
+use super::group;
 use super::names::{is_hostname, line};
 use super::plan::Addresses;
 use super::socket::{self, MESSAGE_MAX};
@@ -16,9 +17,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-/// Bits of a device's group that are the number of a named network: those above mean something else.
-pub const GROUP: u32 = (1 << 30) - 1;
 
 /// rtnetlink(7), netlink(7).
 const RTM_NEWLINK: u16 = 16;
@@ -37,17 +35,8 @@ const WITHOUT_COUNTERS: u32 = 1 << 3;
 /// Bytes of a struct ifinfomsg.
 const HEADER: usize = 16;
 
-/// The number of a named network, never 0. FNV-1a, folded: the same for every nsl, today and tomorrow.
-pub fn group(name: &str) -> u32 {
-    let hash = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    let folded = (hash ^ hash >> 30 ^ hash >> 60) as u32 & GROUP;
-    if folded == 0 { 1 } else { folded }
-}
-
 /// What the alias of a member's device says; none if its hostname cannot stand in a list of names.
-pub(super) fn alias(hostname: &str, addresses: &Addresses) -> Option<String> {
+pub(super) fn alias(hostname: &str, addresses: Addresses) -> Option<String> {
     is_hostname(hostname).then(|| {
         let words = addresses.own().into_iter().map(|address| format!(" {address}"));
         [hostname.to_owned()].into_iter().chain(words).collect()
@@ -76,7 +65,7 @@ impl Members {
     pub fn watch(network: &str) -> io::Result<Self> {
         let socket = socket::open(None)?;
         bind(&socket, &SocketAddrNetlink::new(0, NEWS_OF_LINKS))?;
-        Ok(Self { socket, group: group(network), found: BTreeMap::new(), stale: true })
+        Ok(Self { socket, group: group::of_network(network), found: BTreeMap::new(), stale: true })
     }
 
     /// Readable when there may be news.
@@ -159,18 +148,18 @@ impl Members {
 
 /// The member of a network that a device with these attributes is.
 fn member(attributes: &[u8], network: u32) -> Option<Member> {
-    let (mut device, mut alias, mut group) = (None, None, None);
+    let (mut device, mut alias, mut found) = (None, None, None);
     for attribute in NlasIterator::new(attributes).map_while(Result::ok) {
         let text = |bytes: &[u8]| str::from_utf8(bytes).ok().map(|text| text.trim_end_matches('\0').to_owned());
         match attribute.kind() {
             IFLA_IFNAME => device = text(attribute.value()),
             IFLA_IFALIAS => alias = text(attribute.value()),
-            IFLA_GROUP => group = attribute.value().try_into().ok().map(u32::from_ne_bytes),
+            IFLA_GROUP => found = attribute.value().try_into().ok().map(u32::from_ne_bytes),
             _ => {}
         }
     }
     let (device, alias) = (device?, alias?);
-    if group? & GROUP != network || !device.starts_with("nsl") {
+    if found? & group::NETWORK != network || !device.starts_with("nsl") {
         return None;
     }
     let mut words = alias.split(' ');
@@ -182,14 +171,6 @@ fn member(attributes: &[u8], network: u32) -> Option<Member> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_networks_number_is_stable_and_never_0() {
-        assert_eq!([group("web"), group("db")], [854_694_545, 394_172_925]);
-        let all: std::collections::BTreeSet<_> = (0..2000).map(|number| group(&format!("net{number}"))).collect();
-        assert_eq!(all.len(), 2000);
-        assert!(all.iter().all(|group| *group != 0 && group & !GROUP == 0));
-    }
 
     fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
         let mut bytes = [(value.len() as u16 + 4).to_ne_bytes(), kind.to_ne_bytes()].concat();

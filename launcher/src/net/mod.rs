@@ -3,8 +3,8 @@
 //! Planning is pure, checking reads the host, creating changes it. What creating makes for one sandbox is dropped by
 //! the kernel when the sandbox's namespace ends; there is no file of state.
 
-mod cidr;
 mod forward;
+mod group;
 mod host;
 mod join;
 mod members;
@@ -18,7 +18,7 @@ mod socket;
 
 pub use join::{Inside, Join, Source};
 pub use members::Members;
-pub use plan::{Addresses, Request, VethPlan, Wanted, plan};
+pub use plan::{Addresses, Ends, Request, VethPlan, Wanted, plan};
 
 use crate::error::Result;
 use std::os::fd::OwnedFd;
@@ -33,7 +33,7 @@ pub struct Made {
 /// Says why the plan cannot be carried out on this host, if it cannot. Changes nothing.
 pub fn check(plan: &VethPlan) -> Result<()> {
     match &plan.wanted {
-        Wanted::Pool => Ok(()),
+        Wanted::Pool { .. } => Ok(()),
         Wanted::Fixed(addresses) => host::check(addresses),
     }
 }
@@ -50,13 +50,19 @@ pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd, hostname: &str) -> Res
     let _span = tracing::debug_span!("create_network", %plan).entered();
     let pair = rtnl::run(async {
         let (host, inside) = (rtnl::connect()?, rtnl::connect_over(inside));
-        let pair = pair::make(&host, plan, pid).await?;
+        let mut pair = pair::make(&host, plan, pid).await?;
         // They keep sandboxes apart, so they must stand before a packet can come out of this one.
-        nat::ensure();
-        let member = plan.network.as_ref().and_then(|_| members::alias(hostname, &pair.addresses));
-        pair::configure(&host, &inside, &pair, member).await?;
+        if !nat::ensure(plan)? {
+            pair.without_ipv6();
+        }
+        let ipv6 = pair.addresses.ipv6.is_some()
+            && plan.is_forwarded()
+            && forward::ensure_ipv6(&host, &pair.name, plan.network.is_some()).await?;
+        pair::configure(&host, &inside, &mut pair, ipv6, plan.network.as_ref().map(|_| hostname)).await?;
         Ok(pair)
     })?;
-    forward::ensure();
+    if plan.is_forwarded() && pair.addresses.ipv4.is_some() {
+        forward::ensure_ipv4();
+    }
     Ok(Made { device: pair.name, addresses: pair.addresses })
 }

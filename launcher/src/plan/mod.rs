@@ -179,11 +179,11 @@ impl Plan {
     }
 
     /// The addresses of the pair, where they are known before the network is made.
-    pub fn addresses(&self) -> Option<&Addresses> {
+    pub fn addresses(&self) -> Option<Addresses> {
         match &self.network {
-            Network::Veth(veth) => match &veth.wanted {
+            Network::Veth(veth) => match veth.wanted {
                 Wanted::Fixed(addresses) => Some(addresses),
-                Wanted::Pool => None,
+                Wanted::Pool { .. } => None,
             },
             _ => None,
         }
@@ -212,7 +212,9 @@ fn is_own(network: &Network) -> bool {
 /// Does /etc/hosts say what is known only when the network is made?
 fn is_hosts_completed(spec: &Spec) -> bool {
     match spec.network() {
-        Network::Veth(veth) => veth.network.is_some() || veth.wanted == Wanted::Pool && spec.hosts().name_the_host(),
+        Network::Veth(veth) => {
+            veth.network.is_some() || matches!(veth.wanted, Wanted::Pool { .. }) && spec.hosts().name_the_host()
+        }
         _ => false,
     }
 }

@@ -1,6 +1,6 @@
 //! What must be known of the host: for the plan, the entries of its root; for the child, the files with names.
 
-use crate::net::{Addresses, Join, names};
+use crate::net::{Addresses, Join, VethPlan, names};
 use crate::plan::{HostEntry, Plan};
 use crate::root::Names;
 use crate::spec::{Network, Spec};
@@ -38,7 +38,7 @@ pub fn entries() -> Vec<HostEntry> {
 pub fn names(spec: &Spec, plan: &Plan) -> Names {
     let reach = match plan.network {
         Network::Host => names::Reach::Host,
-        Network::None => names::Reach::Nothing,
+        Network::Veth(VethPlan { internal: true, .. }) | Network::None => names::Reach::Nothing,
         Network::Veth(_) | Network::Join(_) => names::Reach::Outside,
     };
     let resolv_conf = match &plan.network {
@@ -48,7 +48,7 @@ pub fn names(spec: &Spec, plan: &Plan) -> Names {
     let own = plan.addresses().map(Addresses::own).unwrap_or_default();
     let host = match &plan.network {
         Network::Host => Some(Ipv4Addr::LOCALHOST.into()),
-        _ => plan.addresses().map(Addresses::of_host),
+        _ => plan.addresses().and_then(Addresses::of_host),
     };
     let hosts = spec.hosts().text(&own, host, std::iter::empty());
     Names { resolv_conf, hosts, hostname: format!("{}\n", plan.hostname).into_bytes() }

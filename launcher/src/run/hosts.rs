@@ -57,7 +57,7 @@ impl HostsFile {
     /// In place, and at no moment empty: whoever reads it has the file open, or bound.
     fn write(&self, made: &Made) -> rustix::io::Result<()> {
         let others = self.members.iter().flat_map(|members| members.lines(&made.device));
-        let mut text = self.hosts.text(&made.addresses.own(), Some(made.addresses.of_host()), others);
+        let mut text = self.hosts.text(&made.addresses.own(), made.addresses.of_host(), others);
         let length = text.len();
         let before = rustix::fs::fstat(&self.file)?.st_size as u64;
         if before <= LONGEST {

@@ -93,6 +93,9 @@ fn entry(text: &str, network: &Network) -> Result<Entry> {
 /// Is there an address of this host's inside? If not, why, and what can be done.
 fn check_host_gateway(network: &Network) -> std::result::Result<(), (&'static str, &'static str)> {
     match network {
+        Network::Veth(veth) if veth.internal => {
+            Err(("with --internal there is no way to this host", "leave one of the two out"))
+        }
         Network::Veth(_) | Network::Host => Ok(()),
         Network::None => Err(("with --network none there is no way to this host", "use --network veth")),
         Network::Join(_) => {

@@ -8,7 +8,7 @@ use crate::environment::{Circumstances, Environment};
 use crate::error::{Error, Result};
 use crate::mounts::{Kind, Mount};
 use crate::net::names::{HOSTNAME_MAX, is_hostname};
-use crate::net::{self, Join, Request, VethPlan};
+use crate::net::{self, Join, Request};
 use crate::preserve;
 use crate::store;
 use crate::units;
@@ -97,8 +97,12 @@ pub fn network(run: &Run, caller: Caller) -> Result<Network> {
         );
         NetworkKind::None
     });
-    if !matches!(kind, NetworkKind::Veth(_)) && run.ip.is_some() {
-        return Err(Error::new("use --ip", "only --network veth has an address").hint("leave one of the two out"));
+    if !matches!(kind, NetworkKind::Veth(_)) {
+        let asked = [("--ip", !run.ip.is_empty()), ("--pool", !run.pool.is_empty()), ("--internal", run.internal)];
+        if let Some((option, _)) = asked.into_iter().find(|(_, is_asked)| *is_asked) {
+            let cause = "only --network veth has what it is about";
+            return Err(Error::new(format!("use {option}"), cause).hint("leave one of the two out"));
+        }
     }
     match kind {
         NetworkKind::None => Ok(Network::None),
@@ -108,16 +112,13 @@ pub fn network(run: &Run, caller: Caller) -> Result<Network> {
         NetworkKind::Veth(_) if !caller.is_privileged() => {
             Err(Error::os("make a veth pair", Errno::EPERM).hint("that needs root; --network none or host do not"))
         }
-        NetworkKind::Veth(name) => {
-            let ip = run.ip.as_deref().map(str::parse).transpose()?;
-            let gateway = match run.gateway.as_deref() {
-                None => None,
-                Some(text) => Some(text.parse().map_err(|_| {
-                    Error::new("use --gateway", format!("'{text}' is no IPv4 address")).hint("such as 192.168.1.1")
-                })?),
-            };
-            Ok(Network::Veth(VethPlan { network: name, ..net::plan(&Request { ip, gateway })? }))
-        }
+        NetworkKind::Veth(network) => Ok(Network::Veth(net::plan(&Request {
+            ip: &run.ip,
+            gateway: &run.gateway,
+            pool: &run.pool,
+            network: network.as_deref(),
+            internal: run.internal,
+        })?)),
     }
 }
 
