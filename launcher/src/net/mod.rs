@@ -6,6 +6,8 @@
 mod forward;
 mod group;
 mod host;
+mod join;
+mod members;
 pub mod names;
 mod nat;
 mod nftables;
@@ -14,6 +16,8 @@ mod plan;
 mod rtnl;
 mod socket;
 
+pub use join::{Inside, Join, Source};
+pub use members::Members;
 pub use plan::{Addresses, Ends, Request, VethPlan, Wanted, plan};
 
 use crate::error::Result;
@@ -41,7 +45,8 @@ pub fn check(plan: &VethPlan) -> Result<()> {
 /// its last process. Removing it by hand would keep the caller waiting for as long.
 ///
 /// The calling process should have one thread: the runtime lives in it, and is gone on return.
-pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd) -> Result<Made> {
+/// A member of a named network is found there by `hostname`.
+pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd, hostname: &str) -> Result<Made> {
     let _span = tracing::debug_span!("create_network", %plan).entered();
     let pair = rtnl::run(async {
         let (host, inside) = (rtnl::connect()?, rtnl::connect_over(inside));
@@ -53,7 +58,7 @@ pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd) -> Result<Made> {
         let ipv6 = pair.addresses.ipv6.is_some()
             && plan.is_forwarded()
             && forward::ensure_ipv6(&host, &pair.name, plan.network.is_some()).await?;
-        pair::configure(&host, &inside, &mut pair, ipv6).await?;
+        pair::configure(&host, &inside, &mut pair, ipv6, plan.network.as_ref().map(|_| hostname)).await?;
         Ok(pair)
     })?;
     if plan.is_forwarded() && pair.addresses.ipv4.is_some() {
