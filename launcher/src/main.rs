@@ -40,7 +40,6 @@ mod units;
 mod user;
 mod userns;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use cli::{Cli, Command, LogLevel};
 use error::Error;
@@ -54,7 +53,7 @@ fn nsl() -> u8 {
         Ok(opened) => !opened.contains(&1),
         Err(error) => return fail(&Error::io("open /dev/null for a stream that is closed", &error.into())),
     };
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return misread(&error),
     };

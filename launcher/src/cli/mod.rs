@@ -4,7 +4,8 @@ mod run;
 
 pub use run::{LogLevel, Namespace, NetworkKind, Proc, Run};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 /// Give a command its own Linux world: namespaces, root, network and a real init.
@@ -13,6 +14,24 @@ use std::path::PathBuf;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The words that nsl was called with.
+    ///
+    /// clap makes a table of every option of every subcommand, and takes it apart again. `nsl run`, whose start is
+    /// waited for, makes its own and leaves it; what cannot be read so is read again for the message.
+    pub fn read() -> Result<Self, clap::Error> {
+        let mut words = std::env::args_os().skip(1).peekable();
+        if words.peek().is_some_and(|word| word == "run") {
+            let mut table = ManuallyDrop::new(Run::augment_args(clap::Command::new("nsl")));
+            if let Ok(matches) = table.try_get_matches_from_mut(words) {
+                let run = Run::from_arg_matches_mut(&mut *ManuallyDrop::new(matches))?;
+                return Ok(Self { command: Command::Run(Box::new(run)) });
+            }
+        }
+        Self::try_parse()
+    }
 }
 
 #[derive(Subcommand)]

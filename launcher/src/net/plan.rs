@@ -63,6 +63,16 @@ impl Addresses {
         }
     }
 
+    /// The sandbox's own.
+    pub fn own(self) -> Vec<IpAddr> {
+        self.ends().map(|ends| ends.inside.addr()).collect()
+    }
+
+    /// Where it finds this host.
+    pub fn of_host(self) -> Option<IpAddr> {
+        self.ends().next().map(|ends| ends.host.addr())
+    }
+
     /// Those of IPv4 come first.
     pub fn ends(self) -> impl Iterator<Item = Ends> {
         self.ipv4.into_iter().chain(self.ipv6)

@@ -3,6 +3,7 @@
 
 mod boot;
 mod host;
+mod hosts;
 mod sandbox;
 mod serve;
 
@@ -46,7 +47,7 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Re
         net::check(veth)?;
     }
     let kept = spec.changes().map(|directory| Kept::new(directory, plan.identities.is_new())).transpose()?;
-    let names = host::names(&plan)?;
+    let names = host::names(&spec, &plan);
     if let Some(source) = &plan.unpack {
         let root = store::unpacked(source)?;
         spec.found(run, &root)?;

@@ -59,7 +59,7 @@ without_ipv6_there_is_ipv4() {
 }
 without_ipv6_an_address_of_it_is_refused() {
     status 125 nsl run --ip fd00:1::2/64 -- true 2>/var/said
-    says_one_line "nsl: cannot"
+    says_one_line "nsl: cannot give eth0 the address fd00:1::2/64: this host has no IPv6"
 }
 
 other_network() { [ "$(readlink /proc/"$1"/ns/net)" != "$(readlink /proc/self/ns/net)" ]; }
