@@ -1,17 +1,21 @@
 //! End-to-end tests: the real `nsl` with its real init, inside hosts that the harness makes, seen from both sides.
 
+mod apart;
 mod apply;
 mod archives;
 mod attacks;
 mod changes;
+mod clean;
 mod documents;
 mod driving;
 mod embed;
 mod embedding;
 mod ends;
 mod entrypoint;
+mod firewall;
 mod harness;
 mod hostile;
+mod hosts;
 mod ids;
 mod init;
 mod jobs;

@@ -18,8 +18,8 @@ pub fn ps(options: &Ps) -> Result<u8> {
     let shown = |entry: &Entry| options.all || !matches!(entry.status(), Status::Exited | Status::Dead);
     let entries: Vec<Entry> = entries.into_iter().filter(shown).collect();
     if options.quiet {
-        let lines: String = entries.iter().map(|entry| format!("{}\n", entry.state.name)).collect();
-        print(&lines)?;
+        let lines: Vec<[&str; 2]> = entries.iter().map(|entry| [&entry.state.name, "\n"]).collect();
+        print(&lines.concat().concat())?;
     } else {
         // After the states: whoever runs by one of them is there by now.
         let processes = Processes::read();

@@ -1,13 +1,15 @@
 //! What to run, valid in itself and against this host: made from the command line, with fields that nobody can
 //! set wrong afterwards. Making it reads the host and changes nothing.
 
+mod names;
 mod words;
 
 use crate::cgroup::Limits;
 use crate::cli::{Namespace, Proc, Run};
 use crate::error::{Error, Result};
 use crate::mounts::{self, Mount};
-use crate::net::VethPlan;
+use crate::net::names::{Dns, Hosts};
+use crate::net::{Join, VethPlan};
 use crate::pidfile;
 use crate::rlimit::{self, Rlimit};
 use crate::security::Security;
@@ -48,6 +50,8 @@ pub enum Network {
     Veth(VethPlan),
     None,
     Host,
+    /// One that is there already.
+    Join(Join),
 }
 
 /// Which of the host's namespaces the command stays in.
@@ -100,6 +104,8 @@ pub struct Spec {
     read_only: bool,
     mounts: Vec<Mount>,
     hostname: String,
+    dns: Dns,
+    hosts: Hosts,
     workdir: Workdir,
     user: Option<User>,
     terminal: bool,
@@ -166,11 +172,13 @@ impl Spec {
             caller,
             root,
             proc: run.proc,
-            network,
             shared,
             changes,
             read_only: run.read_only,
             mounts,
+            dns: names::dns(run, &network)?,
+            hosts: names::hosts(run, &network, &hostname)?,
+            network,
             hostname,
             workdir,
             terminal,
@@ -246,6 +254,16 @@ impl Spec {
 
     pub fn hostname(&self) -> &str {
         &self.hostname
+    }
+
+    /// What was asked for of name servers.
+    pub fn dns(&self) -> &Dns {
+        &self.dns
+    }
+
+    /// What /etc/hosts says inside.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     pub fn workdir(&self) -> &Workdir {
@@ -375,10 +393,13 @@ mod tests {
 
     #[test]
     fn network_is_veth_for_root_and_none_for_others() {
-        assert!(matches!(spec_of(&[], ROOT).unwrap().network(), Network::Veth(veth) if veth.wanted == Wanted::Pool));
+        assert!(
+            matches!(spec_of(&[], ROOT).unwrap().network(), Network::Veth(veth) if matches!(veth.wanted, Wanted::Pool { .. }))
+        );
         assert_eq!(*spec_of(&[], USER).unwrap().network(), Network::None);
         assert!(refusal(&["--network", "veth"], USER).contains("needs root"));
         assert!(refusal(&["--network", "none", "--ip", "10.0.0.2/24"], ROOT).contains("--ip"));
+        assert!(refusal(&["--network", "veth:a b"], ROOT).contains("veth:a b"));
     }
 
     #[test]
