@@ -106,8 +106,18 @@ impl Events {
     }
 
     /// From now on what happens is noted, too.
-    pub fn register(&mut self, service: Service) {
-        self.service = Some(service);
+    pub fn register(&mut self, service: Service) -> &Service {
+        self.service.insert(service)
+    }
+
+    /// Where the command says that it is ready, as long as somebody waits for that.
+    pub fn notifications(&self) -> Option<BorrowedFd<'_>> {
+        self.service.as_ref().and_then(Service::descriptor)
+    }
+
+    /// Something has come there.
+    pub fn notified(&mut self) {
+        self.service.iter_mut().for_each(Service::hear);
     }
 
     pub fn started(&mut self, pid: u32, hostname: &str, made: Option<&Made>) {

@@ -122,6 +122,10 @@ pub struct Run {
     #[arg(short, long, conflicts_with = "tty", help_heading = "Life")]
     pub detach: bool,
 
+    /// Return only when the command says that it is ready, as sd_notify(3) has it
+    #[arg(long, requires = "detach", help_heading = "Life")]
+    pub ready: bool,
+
     /// Name of the sandbox for nsl ps, stop and the like [default: none; with --detach one is made up]
     #[arg(long, value_name = "NAME", help_heading = "Life")]
     pub name: Option<String>,

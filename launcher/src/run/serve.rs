@@ -41,6 +41,8 @@ impl Sandbox<'_> {
             .collect();
         waiting.extend(interests.iter().map(|(_, interest)| interest.clone()));
         waiting.extend(self.output.iter().flat_map(Output::interests));
+        let outputs = waiting.len();
+        waiting.extend(self.events.notifications().map(|socket| PollFd::new(socket, PollFlags::POLLIN)));
         match nix::poll::poll(&mut waiting, self.patience(paused.contains(&true))) {
             Err(Errno::EINTR) | Ok(_) => {}
             Err(errno) => return Err(Error::os("wait for the command", errno)),
@@ -55,7 +57,8 @@ impl Sandbox<'_> {
             .filter(|(_, poll)| is_ready(poll))
             .map(|((index, _), _)| *index)
             .collect();
-        let written = waiting[fixed + interests.len()..].iter().any(is_ready);
+        let written = waiting[fixed + interests.len()..outputs].iter().any(is_ready);
+        let notified = waiting[outputs..].iter().any(is_ready);
         if signalled {
             self.take_signals();
         }
@@ -70,6 +73,9 @@ impl Sandbox<'_> {
         }
         if written {
             self.output.iter_mut().for_each(Output::step);
+        }
+        if notified {
+            self.events.notified();
         }
         if !ended {
             self.mind_the_deadline();

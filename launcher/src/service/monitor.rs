@@ -73,7 +73,8 @@ fn wait(from: OwnedFd, monitor: &OwnedFd) -> Result<u8> {
                             nix::sys::signal::Signal::try_from(signal).map_or("a signal", |signal| signal.as_str());
                         Err(Error::new(STEP, format!("its monitor was killed by {name}")).code(exit::of_signal(signal)))
                     }
-                    (code, None) => Ok(code.map_or(exit::NSL_FAILED, |code| code as u8)),
+                    // One that ended before it was ready has failed in any case.
+                    (code, None) => Ok(code.map_or(0, |code| code as u8).max(1)),
                 };
             }
         }

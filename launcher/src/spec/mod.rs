@@ -30,6 +30,9 @@ use words::View;
 const NESTED_AS_ROOT: &str =
     "as root, --nested comes with --userns auto: --userns host does without, and trusts the command";
 
+/// Where the command finds the socket on which it is to say that it is ready.
+const NOTIFY_SOCKET: &str = "/run/host/notify";
+
 /// What the command's root directory is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Root {
@@ -203,12 +206,29 @@ impl Spec {
         })
     }
 
+    /// Has the command say to this socket of the host's that it is ready, whomever the caller's environment names.
+    pub fn notify_by(&mut self, socket: &Path) {
+        let kind = mounts::Kind::Bind(socket.to_owned());
+        self.mounts.push(Mount { target: NOTIFY_SOCKET.into(), kind, read_only: true });
+        self.name_the_socket();
+    }
+
+    fn name_the_socket(&mut self) {
+        const VARIABLE: &[u8] = b"NOTIFY_SOCKET=";
+        let entries = self.env.split_inclusive(|byte| *byte == 0);
+        let others = entries.filter(|entry| !entry.starts_with(VARIABLE));
+        self.env = others.chain([VARIABLE, NOTIFY_SOCKET.as_bytes(), b"\0"]).flatten().copied().collect();
+    }
+
     /// The root has been unpacked: who the command runs as can be looked up in it.
     pub fn found(&mut self, run: &Run, root: &Path) -> Result<()> {
         let Some(text) = run.user.as_deref().filter(|_| self.user.is_none()) else { return Ok(()) };
         let user = User::find(text, self.caller, &self.identities, &Root::Directory(root.to_owned()))?;
         self.security = Security::new(run, self.identities.are_many(), user.credentials.uid)?;
         self.env = words::environment(run, Some(&user), self.terminal, &self.network)?.entries;
+        if self.mounts.iter().any(|mount| mount.target == Path::new(NOTIFY_SOCKET)) {
+            self.name_the_socket();
+        }
         self.user = Some(user);
         Ok(())
     }

@@ -96,9 +96,9 @@ fn duration(milliseconds: u64) -> String {
     let (count, unit) = match seconds {
         0 => return "less than a second".to_owned(),
         1..120 => (seconds, "second"),
-        ..7_200 => (seconds / 60, "minute"),
-        ..172_800 => (seconds / 3600, "hour"),
-        ..1_209_600 => (seconds / 86_400, "day"),
+        120..7_200 => (seconds / 60, "minute"),
+        7_200..172_800 => (seconds / 3600, "hour"),
+        172_800..1_209_600 => (seconds / 86_400, "day"),
         _ => (seconds / 604_800, "week"),
     };
     if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
