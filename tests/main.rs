@@ -37,6 +37,7 @@ mod root;
 mod run;
 mod seccomp;
 mod security;
+mod service_faults;
 mod services;
 mod signals;
 mod storm;

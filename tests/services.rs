@@ -46,7 +46,7 @@ pub fn remove(host: &Host, name: &str) {
     assert_eq!(line(host, name), None);
 }
 
-fn log(host: &Host, name: &str) -> String {
+pub fn log(host: &Host, name: &str) -> String {
     fs::read_to_string(host.path(format!("/var/log/nsl/{name}/log"))).unwrap_or_default()
 }
 

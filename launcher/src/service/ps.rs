@@ -4,8 +4,8 @@ mod row;
 mod usage;
 
 use super::entry::Entry;
-use super::place;
 use super::state::Status;
+use super::{claim, place};
 use super::{name, print};
 use crate::cli::Ps;
 use crate::error::{Error, Result};
@@ -47,7 +47,8 @@ fn read_all() -> Result<(Vec<Entry>, Option<Error>)> {
     let mut entries = Vec::with_capacity(names.len());
     for name in names.iter().filter(|name| name::check(name).is_ok()) {
         match Entry::read(&states, name) {
-            Ok(entry) => entries.extend(entry),
+            Ok(Some(entry)) => entries.push(entry),
+            Ok(None) => claim::sweep(place::make_states()?, name),
             Err(error) => {
                 if let Some(before) = failed.replace(error) {
                     log::tell(&before.to_string());
