@@ -1,9 +1,11 @@
 //! End-to-end tests: the real `nsl` with its real init, inside hosts that the harness makes, seen from both sides.
 
+mod apart;
 mod apply;
 mod archives;
 mod attacks;
 mod changes;
+mod clean;
 mod documents;
 mod driving;
 mod embed;
@@ -11,8 +13,10 @@ mod embedding;
 mod ends;
 mod entrypoint;
 mod exec;
+mod firewall;
 mod harness;
 mod hostile;
+mod hosts;
 mod ids;
 mod init;
 mod jobs;
@@ -34,6 +38,7 @@ mod root;
 mod run;
 mod seccomp;
 mod security;
+mod service_faults;
 mod services;
 mod signals;
 mod storm;

@@ -8,12 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 /// bash at work with addresses: `ask HOST PORT` prints what a server says, or "refused".
-const ASK: &str =
+pub const ASK: &str =
     "ask() { (exec 3<>/dev/tcp/$1/$2 && read -t 5 -r line <&3 && echo $line) 2>/dev/null || echo refused; }
     gateway=$(ip route show default | cut -d' ' -f3); ";
 
 /// A server in the network of a process, that greets each caller.
-fn greet(pid: u32, address: &str, greeting: &'static str) -> u16 {
+pub fn greet(pid: u32, address: &str, greeting: &'static str) -> u16 {
     greet_some(pid, address, greeting, usize::MAX)
 }
 
@@ -104,7 +104,7 @@ fn both_ends_of_the_pair_have_their_addresses() {
 fn tcp_reaches_host_and_sandbox_from_each_other() {
     let host = crate::host!("ip", "busybox");
     let port = greet(host.pid(), "0.0.0.0", "from the host");
-    let script = format!("ask $gateway {port}; hostname -I | tr -d ' '; echo from inside | busybox nc -l -p 7000");
+    let script = format!("ask $gateway {port}; hostname -I | cut -d' ' -f1; echo from inside | busybox nc -l -p 7000");
     let mut running = host.nsl(bash(&[], &script)).start();
     assert_eq!(running.line(), "from the host");
     let address = running.line();

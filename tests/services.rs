@@ -46,7 +46,7 @@ pub fn remove(host: &Host, name: &str) {
     assert_eq!(line(host, name), None);
 }
 
-fn log(host: &Host, name: &str) -> String {
+pub fn log(host: &Host, name: &str) -> String {
     fs::read_to_string(host.path(format!("/var/log/nsl/{name}/log"))).unwrap_or_default()
 }
 
@@ -321,4 +321,53 @@ fn of_many_at_once_one_has_the_name() {
         remove(&host, "web");
     }
     host.assert_clean();
+}
+
+#[test]
+fn a_command_can_say_when_it_is_ready() {
+    let host = crate::host!("python3");
+    let ready = "import os, socket, sys, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect(os.environ['NOTIFY_SOCKET'])
+s.send(b'STATUS=soon')
+sys.stdin.read()
+open('/mnt/said', 'w').close()
+s.send(b'STATUS=up\\nREADY=1\\n')
+time.sleep(1000)";
+    let volume = format!("{DIR}:/mnt");
+    for user in ["0", "65534"] {
+        let options = ["--ready", "-u", user, "-v", &volume, "--", "python3", "-c", ready];
+        detached(&host, "web", &options).env("NOTIFY_SOCKET", "/run/other").run().assert_prints("web");
+        assert!(host.path(format!("{DIR}/said")).exists(), "it said so before");
+        host.sh(&format!("rm {DIR}/said"));
+        remove(&host, "web");
+    }
+    // One that ends before has failed, whatever it says itself.
+    for (script, code) in [("exit 0", 1), ("exit 3", 3)] {
+        let output = detached(&host, "web", &["--ready", "--", "sh", "-c", script]).run();
+        output.assert_refused(code, &["web is ready", "it ended before", "nsl logs web"]);
+        assert!(line(&host, "web").expect("a line").contains("Exited"));
+    }
+    // Who interrupts the wait ends what is waited for.
+    let waiting = detached(&host, "web", &["--ready", "--", "sleep", "1000"]).start();
+    wait_until("it runs", || line(&host, "web").is_some_and(|line| line.contains(" Up ")));
+    kill_hard(waiting.pid());
+    host.nsl(["wait", "web"]).run().assert_prints("143");
+    remove(&host, "web");
+}
+
+#[test]
+fn sockets_of_a_service_manager_are_handed_to_a_detached_command() {
+    let host = crate::host!("python3");
+    let script = "import os, socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM); s.bind('/tmp/test/socket'); s.listen(); os.dup2(s.fileno(), 3); os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')
+os.execv('/run/bin/nsl', ['nsl', 'run', '-d', '--network', 'none', '--name', 'web', '--', 'python3', '-c',
+    'import os, socket; s = socket.socket(fileno=3); assert os.environ[\"LISTEN_PID\"] == str(os.getpid()); c, _ = s.accept(); c.send(b\"hello\"); c.recv(1)'])";
+    host.command("python3", ["-c", script]).run().assert_prints("web");
+    let ask =
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/tmp/test/socket'); print(s.recv(9).decode())";
+    host.command("python3", ["-c", ask]).run().assert_prints("hello");
+    host.nsl(["wait", "web"]).run().assert_prints("0");
+    remove(&host, "web");
 }

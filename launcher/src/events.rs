@@ -5,7 +5,7 @@
 //! nothing more.
 
 use crate::error::{Error, Result};
-use crate::net::{Addresses, Made};
+use crate::net::{self, Made};
 use crate::service::{Exit, Output, Service};
 use crate::sys;
 use nix::errno::Errno;
@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::SendFlags;
 use serde::Serialize;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -58,9 +58,21 @@ enum Details<'a> {
 
 #[derive(Serialize)]
 struct Network<'a> {
-    address: Ipv4Addr,
-    gateway: Ipv4Addr,
+    /// What --network says.
+    kind: &'a str,
+    /// That of IPv4, or of IPv6 if there is no other.
+    address: Option<IpAddr>,
+    gateway: Option<IpAddr>,
+    /// All of them.
+    addresses: Vec<Ends>,
     device: &'a str,
+}
+
+#[derive(Serialize)]
+struct Ends {
+    address: IpAddr,
+    prefix: u8,
+    gateway: IpAddr,
 }
 
 impl Events {
@@ -94,15 +106,36 @@ impl Events {
     }
 
     /// From now on what happens is noted, too.
-    pub fn register(&mut self, service: Service) {
-        self.service = Some(service);
+    pub fn register(&mut self, service: Service) -> &Service {
+        self.service.insert(service)
+    }
+
+    /// Where the command says that it is ready, as long as somebody waits for that.
+    pub fn notifications(&self) -> Option<BorrowedFd<'_>> {
+        self.service.as_ref().and_then(Service::descriptor)
+    }
+
+    /// Something has come there.
+    pub fn notified(&mut self) {
+        self.service.iter_mut().for_each(Service::hear);
     }
 
     pub fn started(&mut self, pid: u32, hostname: &str, made: Option<&Made>) {
-        let network = made.map(|Made { device, addresses: Addresses { host, inside } }| Network {
-            address: inside.address(),
-            gateway: host.address(),
-            device,
+        let network = made.map(|Made { device, addresses }| {
+            let ends = |ends: net::Ends| Ends {
+                address: ends.inside.addr(),
+                prefix: ends.inside.prefix_len(),
+                gateway: ends.host.addr(),
+            };
+            let addresses: Vec<Ends> = addresses.ends().map(ends).collect();
+            let first = addresses.first();
+            Network {
+                kind: "veth",
+                address: first.map(|ends| ends.address),
+                gateway: first.map(|ends| ends.gateway),
+                addresses,
+                device,
+            }
         });
         if let Some(service) = &mut self.service {
             service.started(pid, network.as_ref().and_then(|network| serde_json::to_value(network).ok()));

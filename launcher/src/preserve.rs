@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::hints;
 use crate::sys;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::OnceLock;
 
 /// The number of the first one, outside and inside.
 const FIRST: i32 = 3;
@@ -38,8 +39,16 @@ pub fn adopt(run: &Run) -> Result<Vec<OwnedFd>> {
     Ok(adopted)
 }
 
-/// How many sockets a service manager has handed to this very process.
+/// How many sockets a service manager has handed to this very process; or, once that is known, to its caller.
 pub fn listening() -> Result<Option<u32>> {
+    static COUNT: OnceLock<Option<u32>> = OnceLock::new();
+    match COUNT.get() {
+        Some(count) => Ok(*count),
+        None => handed_over().map(|count| *COUNT.get_or_init(|| count)),
+    }
+}
+
+fn handed_over() -> Result<Option<u32>> {
     let Some(pid) = std::env::var_os("LISTEN_PID") else { return Ok(None) };
     if pid.to_str().and_then(|pid| pid.parse().ok()) != Some(std::process::id()) {
         return Ok(None);

@@ -48,21 +48,43 @@ pub struct Run {
     #[arg(long = "mount", value_name = "type=TYPE,...", help_heading = "Root")]
     pub mounts: Vec<OsString>,
 
-    /// Make a veth pair with NAT, nothing but lo, or use the host's network [default: veth as root, else none]
+    /// Make a veth pair with NAT (veth:NAME: together with all others of NAME, which are found by their hostnames),
+    /// nothing but lo, or use the network of the host, of a file such as /run/netns/NAME (ns:FILE) or of a process
+    /// (container:PID) [default: veth as root, else none]
     #[arg(long, value_name = "KIND", value_parser = NetworkKind::parse, help_heading = "Network")]
     pub network: Option<NetworkKind>,
 
-    /// Address of the command's end of the veth pair [default: a free pair]
+    /// Leave the veth pair no way out, and none to the host: only others of the same veth:NAME are reached
+    #[arg(long, help_heading = "Network")]
+    pub internal: bool,
+
+    /// Address of the command's end of the veth pair, IPv4 or IPv6 or one of each [default: a free pair]
     #[arg(long, value_name = "ADDRESS/PREFIX", help_heading = "Network")]
-    pub ip: Option<String>,
+    pub ip: Vec<String>,
 
     /// Address of the host's end, the way out [default: the first of the net of --ip]
     #[arg(long, value_name = "ADDRESS", requires = "ip", help_heading = "Network")]
-    pub gateway: Option<String>,
+    pub gateway: Vec<String>,
+
+    /// Network that the pairs' addresses come from [default: 10.221.0.0/16 and fd6e:736c::/96, or the like]
+    #[arg(long, value_name = "NETWORK/PREFIX", conflicts_with = "ip", help_heading = "Network")]
+    pub pool: Vec<String>,
 
     /// Hostname inside [default: nsl]
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     pub hostname: Option<OsString>,
+
+    /// Ask this name server, an address, instead of the host's [repeatable]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Network")]
+    pub dns: Vec<String>,
+
+    /// Complete short names by DOMAIN instead of the host's list; by none with . alone [repeatable]
+    #[arg(long, value_name = "DOMAIN", help_heading = "Network")]
+    pub dns_search: Vec<String>,
+
+    /// Put a name into /etc/hosts; the address host-gateway is that of the host's end of the pair [repeatable]
+    #[arg(long, value_name = "NAME:ADDRESS", help_heading = "Network")]
+    pub add_host: Vec<String>,
 
     /// Run as this user: numbers, or names of the /etc/passwd and /etc/group inside [default: you]
     #[arg(short, long, value_name = "USER[:GROUP]", help_heading = "Process")]
@@ -99,6 +121,10 @@ pub struct Run {
     /// Return when the command has started, and print the name; nsl ps, logs and stop find it by that
     #[arg(short, long, conflicts_with = "tty", help_heading = "Life")]
     pub detach: bool,
+
+    /// Return only when the command says that it is ready, as sd_notify(3) has it
+    #[arg(long, requires = "detach", help_heading = "Life")]
+    pub ready: bool,
 
     /// Name of the sandbox for nsl ps, stop and the like [default: none; with --detach one is made up]
     #[arg(long, value_name = "NAME", help_heading = "Life")]
@@ -214,25 +240,48 @@ impl Run {
     }
 }
 
+/// The longest name of a network.
+const NAME_MAX: usize = 32;
+
 /// Words of --network.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NetworkKind {
-    /// A pair of virtual devices, one end inside, with NAT to where the host gets (needs root).
-    Veth,
+    /// A pair of virtual devices, one end inside, with NAT to where the host gets (needs root); in a named network, or
+    /// apart from all others.
+    Veth(Option<String>),
     /// Nothing but lo.
     None,
     /// The host's network as it is.
     Host,
+    /// The network namespace that a file is.
+    Namespace(PathBuf),
+    /// The network of a process.
+    Process(u32),
 }
 
 impl NetworkKind {
     fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "veth" => Ok(Self::Veth),
-            "none" => Ok(Self::None),
-            "host" => Ok(Self::Host),
-            _ => Err("it is veth, none or host".to_owned()),
+        match text.split_once(':') {
+            None if text == "veth" => Ok(Self::Veth(None)),
+            None if text == "none" => Ok(Self::None),
+            None if text == "host" => Ok(Self::Host),
+            Some(("veth", name)) => Self::name(name).map(|name| Self::Veth(Some(name))),
+            Some(("ns", "")) => Err("ns: takes a file, such as ns:/run/netns/NAME".to_owned()),
+            Some(("ns", path)) => Ok(Self::Namespace(path.into())),
+            Some(("container", pid)) => match pid.parse() {
+                Ok(pid @ 1..=0x7fff_ffff) => Ok(Self::Process(pid)),
+                _ => Err("container: takes the ID of a process, as --pidfile writes it".to_owned()),
+            },
+            _ => Err("it is veth, veth:NAME, none, host, ns:FILE or container:PID".to_owned()),
         }
+    }
+
+    fn name(name: &str) -> Result<String, String> {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
+        if (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(fits) {
+            return Ok(name.to_owned());
+        }
+        Err(format!("the name of a network has 1 to {NAME_MAX} of the characters a-z, 0-9, '_', '.' and '-'"))
     }
 }
 

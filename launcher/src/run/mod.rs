@@ -3,6 +3,7 @@
 
 mod boot;
 mod host;
+mod hosts;
 mod sandbox;
 mod serve;
 
@@ -57,10 +58,14 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, caller: Option<Caller>, ev
         net::check(veth)?;
     }
     if run.is_registered() {
-        events.register(Service::register(run, spec.grace_ms(), caller)?);
+        let service = events.register(Service::register(run, spec.grace_ms(), caller)?);
+        if let Some(socket) = service.notify_socket() {
+            spec.notify_by(socket);
+            plan = Plan::new(&spec, host::entries);
+        }
     }
     let kept = spec.changes().map(|directory| Kept::new(directory, plan.identities.is_new())).transpose()?;
-    let names = host::names(&plan)?;
+    let names = host::names(&spec, &plan);
     if let Some(source) = &plan.unpack {
         let root = store::unpacked(source)?;
         spec.found(run, &root)?;

@@ -1,5 +1,6 @@
 //! What nsl does while a command runs: hands on signals and bytes, hears what the init reports, minds the time.
 
+use super::hosts::HostsFile;
 use super::sandbox::Sandbox;
 use crate::deadline::Due;
 use crate::error::{Error, Result};
@@ -25,22 +26,36 @@ impl Sandbox<'_> {
         if !self.hung_up {
             waiting.push(on_input(self.init.status.as_fd()));
         }
+        let news = self.hosts.as_ref().and_then(HostsFile::descriptor);
+        waiting.extend(news.map(on_input));
         let fixed = waiting.len();
         waiting.extend(self.output.iter().flat_map(Output::interests));
+        let outputs = waiting.len();
+        waiting.extend(self.events.notifications().map(on_input));
         let ready = terminal::wait(waiting, &self.relays, |pause| self.patience(pause))
             .map_err(|errno| Error::os("wait for the command", errno))?;
-        let (ended, written) = (ready.others[0], ready.others[fixed..].contains(&true));
-        if ready.others[1] {
+        let (ended, signalled) = (ready.others[0], ready.others[1]);
+        let reported = !self.hung_up && ready.others[2];
+        let has_news = news.is_some() && ready.others[fixed - 1];
+        let written = ready.others[fixed..outputs].contains(&true);
+        let notified = ready.others[outputs..].contains(&true);
+        if signalled {
             self.take_signals();
         }
-        if ready.others[..fixed].get(2) == Some(&true) {
+        if reported {
             self.take_reports()?;
+        }
+        if let (true, Some(hosts), Some(made)) = (has_news, &mut self.hosts, &self.network) {
+            hosts.refresh(made);
         }
         for number in ready.relays {
             self.relays[number].step();
         }
         if written {
             self.output.iter_mut().for_each(Output::step);
+        }
+        if notified {
+            self.events.notified();
         }
         if !ended {
             self.mind_the_deadline();
@@ -117,7 +132,7 @@ impl Sandbox<'_> {
                 self.events.started(self.init.pid, &self.plan.hostname, self.network.as_ref());
             }
             Report::Continued => self.events.continued(),
-            Report::Stopped { .. } | Report::Netlink | Report::Terminal => {}
+            Report::Stopped { .. } | Report::Netlink | Report::Terminal | Report::Hosts => {}
         }
         Ok(())
     }

@@ -111,6 +111,22 @@ impl Claim {
     }
 }
 
+/// Removes the directory of a sandbox of which nothing is noted, if it is nobody's: its nsl was killed before.
+pub fn sweep(place: Directory, name: &str) {
+    let Ok(Some(directory)) = place.open(name) else { return };
+    match directory.file(LOCK, OFlags::RDWR) {
+        Ok(lock) => {
+            let is_free = lock::take(lock.as_fd(), Byte::Name).is_ok_and(|taken| taken);
+            let is_empty = || directory.names().is_ok_and(|names| !names.iter().any(|name| name == STATE));
+            if is_free && directory.holds(LOCK, lock.as_fd()) && is_empty() {
+                let _ = Claim { place, directory, name: name.to_owned(), lock }.remove();
+            }
+        }
+        // Whoever is about to make one finds the directory gone, and makes it again.
+        Err(_) => drop(place.remove_directory(name)),
+    }
+}
+
 fn made_up() -> Result<Claim> {
     for name in name::made_up() {
         if let Found::Nobody(claim) = attempt(&name, true)? {

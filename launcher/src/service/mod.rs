@@ -14,6 +14,7 @@ mod output;
 mod place;
 mod process;
 mod ps;
+mod ready;
 mod registration;
 mod rm;
 mod state;

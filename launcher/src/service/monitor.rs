@@ -7,7 +7,7 @@ use crate::sys;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nsl_shared::exit;
-use rustix::process::{Signal, WaitId, WaitIdOptions};
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -66,14 +66,15 @@ fn wait(from: OwnedFd, monitor: &OwnedFd) -> Result<u8> {
             Err(errno) => return Err(Error::os(STEP, Errno::from_raw(errno.raw_os_error()))),
             Ok(status) => {
                 let status = status.as_ref();
-                let killed = status.and_then(|status| status.terminating_signal());
-                return match (status.and_then(|status| status.exit_status()), killed) {
+                let killed = status.and_then(WaitIdStatus::terminating_signal);
+                return match (status.and_then(WaitIdStatus::exit_status), killed) {
                     (_, Some(signal)) => {
                         let name =
                             nix::sys::signal::Signal::try_from(signal).map_or("a signal", |signal| signal.as_str());
                         Err(Error::new(STEP, format!("its monitor was killed by {name}")).code(exit::of_signal(signal)))
                     }
-                    (code, None) => Ok(code.map_or(exit::NSL_FAILED, |code| code as u8)),
+                    // One that ended before it was ready has failed in any case.
+                    (code, None) => Ok(code.map_or(0, |code| code as u8).max(1)),
                 };
             }
         }

@@ -13,8 +13,8 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 
 pub const LOG: &str = "log";
-/// Bytes that are taken at once: as many as a pipe holds.
-const BUFFER: usize = 64 * 1024;
+/// Bytes that are taken at once; they are the monitor's for its life.
+const BUFFER: usize = 16 * 1024;
 
 /// Which of its streams the command wrote to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,8 +4,8 @@ mod row;
 mod usage;
 
 use super::entry::Entry;
-use super::place;
 use super::state::Status;
+use super::{claim, place};
 use super::{name, print};
 use crate::cli::Ps;
 use crate::error::{Error, Result};
@@ -18,8 +18,8 @@ pub fn ps(options: &Ps) -> Result<u8> {
     let shown = |entry: &Entry| options.all || !matches!(entry.status(), Status::Exited | Status::Dead);
     let entries: Vec<Entry> = entries.into_iter().filter(shown).collect();
     if options.quiet {
-        let lines: String = entries.iter().map(|entry| format!("{}\n", entry.state.name)).collect();
-        print(&lines)?;
+        let lines: Vec<[&str; 2]> = entries.iter().map(|entry| [&entry.state.name, "\n"]).collect();
+        print(&lines.concat().concat())?;
     } else {
         // After the states: whoever runs by one of them is there by now.
         let processes = Processes::read();
@@ -47,7 +47,8 @@ fn read_all() -> Result<(Vec<Entry>, Option<Error>)> {
     let mut entries = Vec::with_capacity(names.len());
     for name in names.iter().filter(|name| name::check(name).is_ok()) {
         match Entry::read(&states, name) {
-            Ok(entry) => entries.extend(entry),
+            Ok(Some(entry)) => entries.push(entry),
+            Ok(None) => claim::sweep(place::make_states()?, name),
             Err(error) => {
                 if let Some(before) = failed.replace(error) {
                     log::tell(&before.to_string());

@@ -7,13 +7,15 @@ use super::monitor::Caller;
 use super::output::Output;
 use super::place;
 use super::process::Process;
+use super::ready::Ready;
 use super::state::{self, Exit, Log, State, Status, VERSION};
 use crate::cli::Run;
 use crate::error::{Error, Result};
-use crate::hints;
+use crate::{hints, log};
 use rustix::fs::OFlags;
 use serde_json::Value;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use tracing::warn;
 
 pub struct Service {
@@ -21,6 +23,8 @@ pub struct Service {
     state: State,
     /// Who waits for the start.
     caller: Option<Caller>,
+    /// How the command says that it is ready, if the caller waits for that.
+    ready: Option<Ready>,
 }
 
 impl Service {
@@ -41,14 +45,34 @@ impl Service {
             stop_timeout_ms,
             ..State::default()
         };
-        let service = Self { claim, state, caller };
-        match service.claim.write(&service.state) {
-            Ok(()) => Ok(service),
+        let service = Self { claim, state, caller, ready: None };
+        let noted = service.claim.write(&service.state);
+        let noted = noted.map_err(|error| Error::io(format!("note the state of {}", service.state.name), &error));
+        let ready = noted.and_then(|()| run.ready.then(|| Ready::new(service.claim.directory())).transpose());
+        match ready {
+            Ok(ready) => Ok(Self { ready, ..service }),
             Err(error) => {
-                let error = Error::io(format!("note the state of {}", service.state.name), &error);
                 service.forget();
                 Err(hints::states(error))
             }
+        }
+    }
+
+    /// The socket on which the command is to say that it is ready.
+    pub fn notify_socket(&self) -> Option<&Path> {
+        self.ready.as_ref().map(Ready::path)
+    }
+
+    /// What to wait for while the command is not ready.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.ready.as_ref().map(Ready::descriptor)
+    }
+
+    /// Something has come there.
+    pub fn hear(&mut self) {
+        if self.ready.as_ref().is_some_and(Ready::hear) {
+            self.ready = None;
+            self.let_the_caller_go();
         }
     }
 
@@ -77,6 +101,12 @@ impl Service {
     pub fn started(&mut self, init: u32, network: Option<Value>) {
         self.state.begin(Process::of(init), network);
         self.note();
+        if self.ready.is_none() {
+            self.let_the_caller_go();
+        }
+    }
+
+    fn let_the_caller_go(&mut self) {
         if let Some(caller) = self.caller.take() {
             caller.started(&self.state.name);
         }
@@ -94,6 +124,12 @@ impl Service {
     pub fn ended(mut self, exit: Exit) {
         if self.state.started.is_none() {
             return self.forget();
+        }
+        if self.ready.is_some() {
+            let name = &self.state.name;
+            log::tell(&format!(
+                "cannot wait until {name} is ready: it ended before it said so (hint: nsl logs {name})"
+            ));
         }
         self.state.end(exit);
         self.note();

@@ -1,6 +1,7 @@
 //! What to run, valid in itself and against this host: made from the command line, with fields that nobody can
 //! set wrong afterwards. Making it reads the host and changes nothing.
 
+mod names;
 mod words;
 
 use crate::cgroup::Limits;
@@ -8,7 +9,8 @@ use crate::cli::{Namespace, Proc, Run};
 use crate::error::{Error, Result};
 use crate::hints::Subject;
 use crate::mounts::{self, Mount};
-use crate::net::VethPlan;
+use crate::net::names::{Dns, Hosts};
+use crate::net::{Join, VethPlan};
 use crate::pidfile;
 use crate::rlimit::{self, Rlimit};
 use crate::security::Security;
@@ -28,6 +30,9 @@ use words::View;
 /// What a user namespace that nobody asked for comes from.
 const NESTED_AS_ROOT: &str =
     "as root, --nested comes with --userns auto: --userns host does without, and trusts the command";
+
+/// Where the command finds the socket on which it is to say that it is ready.
+const NOTIFY_SOCKET: &str = "/run/host/notify";
 
 /// What the command's root directory is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,6 +54,8 @@ pub enum Network {
     Veth(VethPlan),
     None,
     Host,
+    /// One that is there already.
+    Join(Join),
 }
 
 /// Which of the host's namespaces the command stays in.
@@ -101,6 +108,8 @@ pub struct Spec {
     read_only: bool,
     mounts: Vec<Mount>,
     hostname: String,
+    dns: Dns,
+    hosts: Hosts,
     workdir: Workdir,
     user: Option<User>,
     terminal: bool,
@@ -167,11 +176,13 @@ impl Spec {
             caller,
             root,
             proc: run.proc,
-            network,
             shared,
             changes,
             read_only: run.read_only,
             mounts,
+            dns: names::dns(run, &network)?,
+            hosts: names::hosts(run, &network, &hostname)?,
+            network,
             hostname,
             workdir,
             terminal,
@@ -196,12 +207,29 @@ impl Spec {
         })
     }
 
+    /// Has the command say to this socket of the host's that it is ready, whomever the caller's environment names.
+    pub fn notify_by(&mut self, socket: &Path) {
+        let kind = mounts::Kind::Bind(socket.to_owned());
+        self.mounts.push(Mount { target: NOTIFY_SOCKET.into(), kind, read_only: true });
+        self.name_the_socket();
+    }
+
+    fn name_the_socket(&mut self) {
+        const VARIABLE: &[u8] = b"NOTIFY_SOCKET=";
+        let entries = self.env.split_inclusive(|byte| *byte == 0);
+        let others = entries.filter(|entry| !entry.starts_with(VARIABLE));
+        self.env = others.chain([VARIABLE, NOTIFY_SOCKET.as_bytes(), b"\0"]).flatten().copied().collect();
+    }
+
     /// The root has been unpacked: who the command runs as can be looked up in it.
     pub fn found(&mut self, run: &Run, root: &Path) -> Result<()> {
         let Some(text) = run.user.as_deref().filter(|_| self.user.is_none()) else { return Ok(()) };
         let user = User::find(text, self.caller, &self.identities, &Root::Directory(root.to_owned()))?;
         self.security = Security::new(run, self.identities.are_many(), user.credentials.uid)?;
         self.env = words::environment(run, Some(&user), self.terminal, &self.network)?.entries;
+        if self.mounts.iter().any(|mount| mount.target == Path::new(NOTIFY_SOCKET)) {
+            self.name_the_socket();
+        }
         self.user = Some(user);
         Ok(())
     }
@@ -247,6 +275,16 @@ impl Spec {
 
     pub fn hostname(&self) -> &str {
         &self.hostname
+    }
+
+    /// What was asked for of name servers.
+    pub fn dns(&self) -> &Dns {
+        &self.dns
+    }
+
+    /// What /etc/hosts says inside.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     pub fn workdir(&self) -> &Workdir {
@@ -386,10 +424,13 @@ mod tests {
 
     #[test]
     fn network_is_veth_for_root_and_none_for_others() {
-        assert!(matches!(spec_of(&[], ROOT).unwrap().network(), Network::Veth(veth) if veth.wanted == Wanted::Pool));
+        assert!(
+            matches!(spec_of(&[], ROOT).unwrap().network(), Network::Veth(veth) if matches!(veth.wanted, Wanted::Pool { .. }))
+        );
         assert_eq!(*spec_of(&[], USER).unwrap().network(), Network::None);
         assert!(refusal(&["--network", "veth"], USER).contains("needs root"));
         assert!(refusal(&["--network", "none", "--ip", "10.0.0.2/24"], ROOT).contains("--ip"));
+        assert!(refusal(&["--network", "veth:a b"], ROOT).contains("veth:a b"));
     }
 
     #[test]

@@ -7,9 +7,10 @@ use crate::cli::{Namespace, NetworkKind, Run};
 use crate::environment::{Circumstances, Environment};
 use crate::error::{Error, Result};
 use crate::mounts::{Kind, Mount};
-use crate::net::{self, Request};
+use crate::net::names::{HOSTNAME_MAX, is_hostname};
+use crate::net::{self, Join, Request};
 use crate::preserve;
-use crate::store::Source;
+use crate::store;
 use crate::units;
 use crate::user::User;
 use nix::errno::Errno;
@@ -20,8 +21,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tracing::warn;
 
-/// The longest name of a host (`HOST_NAME_MAX`).
-const HOSTNAME_MAX: usize = 64;
 /// The hostname inside, unless another is asked for.
 const HOSTNAME: &str = "nsl";
 
@@ -51,7 +50,7 @@ pub fn root(run: &Run) -> Result<Root> {
     let path = std::fs::canonicalize(directory).map_err(|error| Error::io(step(), &error))?;
     let metadata = std::fs::metadata(&path).map_err(|error| Error::io(step(), &error))?;
     if metadata.is_dir() || metadata.is_file() {
-        match Source::recognise(&path).map_err(|error| Error::io(step(), &error))? {
+        match store::Source::recognise(&path).map_err(|error| Error::io(step(), &error))? {
             Some(source) => return Ok(Root::Unpacked(source)),
             None if metadata.is_dir() => {}
             None => {
@@ -91,32 +90,47 @@ pub fn changes(directory: &Path) -> Result<PathBuf> {
 pub fn network(run: &Run, caller: Caller) -> Result<Network> {
     let kind = run.network.clone().unwrap_or_else(|| {
         if caller.is_privileged() {
-            return NetworkKind::Veth;
+            return NetworkKind::Veth(None);
         }
         warn!(
             "no network inside but lo: a veth pair needs root (hint: --network host, or --network none to be silent)"
         );
         NetworkKind::None
     });
-    if kind != NetworkKind::Veth && run.ip.is_some() {
-        return Err(Error::new("use --ip", "only --network veth has an address").hint("leave one of the two out"));
+    if !matches!(kind, NetworkKind::Veth(_)) {
+        let asked = [("--ip", !run.ip.is_empty()), ("--pool", !run.pool.is_empty()), ("--internal", run.internal)];
+        if let Some((option, _)) = asked.into_iter().find(|(_, is_asked)| *is_asked) {
+            let cause = "only --network veth has what it is about";
+            return Err(Error::new(format!("use {option}"), cause).hint("leave one of the two out"));
+        }
     }
     match kind {
         NetworkKind::None => Ok(Network::None),
         NetworkKind::Host => Ok(Network::Host),
-        NetworkKind::Veth if !caller.is_privileged() => {
+        NetworkKind::Namespace(path) => join(net::Source::File(path), caller),
+        NetworkKind::Process(pid) => join(net::Source::Process(pid), caller),
+        NetworkKind::Veth(_) if !caller.is_privileged() => {
             Err(Error::os("make a veth pair", Errno::EPERM).hint("that needs root; --network none or host do not"))
         }
-        NetworkKind::Veth => {
-            let ip = run.ip.as_deref().map(str::parse).transpose()?;
-            let gateway = match run.gateway.as_deref() {
-                None => None,
-                Some(text) => Some(text.parse().map_err(|_| {
-                    Error::new("use --gateway", format!("'{text}' is no IPv4 address")).hint("such as 192.168.1.1")
-                })?),
-            };
-            Ok(Network::Veth(net::plan(&Request { ip, gateway })?))
+        NetworkKind::Veth(network) => Ok(Network::Veth(net::plan(&Request {
+            ip: &run.ip,
+            gateway: &run.gateway,
+            pool: &run.pool,
+            network: network.as_deref(),
+            internal: run.internal,
+        })?)),
+    }
+}
+
+/// The host's own, wherever it was found, is what --network host gives.
+fn join(source: net::Source, caller: Caller) -> Result<Network> {
+    let step = source.to_string();
+    match Join::open(source)? {
+        None => Ok(Network::Host),
+        Some(_) if !caller.is_privileged() => {
+            Err(Error::os(step, Errno::EPERM).hint("that needs root; --network none or host do not"))
         }
+        Some(join) => Ok(Network::Join(join)),
     }
 }
 
@@ -131,12 +145,11 @@ pub fn hostname(run: &Run) -> Result<String> {
         return Err(Error::new("use --hostname", "by --uts host it is the host's").hint("leave one of the two out"));
     }
     let step = || format!("use the hostname {}", name.display());
-    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
     match name.to_str() {
         Some(text) if text.is_empty() || text.len() > HOSTNAME_MAX => {
             Err(Error::new(step(), format!("it must have 1 to {HOSTNAME_MAX} characters")))
         }
-        Some(text) if text.bytes().all(|byte| fits(&byte)) => Ok(text.to_owned()),
+        Some(text) if is_hostname(text) => Ok(text.to_owned()),
         _ => Err(Error::new(step(), "only letters, digits, '-' and '.' can stand in it")),
     }
 }

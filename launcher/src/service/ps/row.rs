@@ -35,8 +35,8 @@ impl Row {
         let usage = init.and_then(|init| processes.usage(init));
         let uptime_ms = entry.uptime_ms();
         let cpu = usage.as_ref().zip(uptime_ms).map(|(usage, uptime)| {
-            let milliseconds = usage.ticks as f64 * 1000.0 / ticks_per_second() as f64;
-            (milliseconds * 1000.0 / uptime.max(1) as f64).round() / 10.0
+            let thousandths = usage.ticks * 1_000_000 / ticks_per_second() / uptime.max(1);
+            f64::from(u32::try_from(thousandths).unwrap_or(u32::MAX)) / 10.0
         });
         Self {
             name: state.name.clone(),
@@ -95,29 +95,26 @@ fn duration(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     let (count, unit) = match seconds {
         0 => return "less than a second".to_owned(),
-        ..120 => (seconds, "second"),
-        ..7_200 => (seconds / 60, "minute"),
-        ..172_800 => (seconds / 3600, "hour"),
-        ..1_209_600 => (seconds / 86_400, "day"),
+        1..120 => (seconds, "second"),
+        120..7_200 => (seconds / 60, "minute"),
+        7_200..172_800 => (seconds / 3600, "hour"),
+        172_800..1_209_600 => (seconds / 86_400, "day"),
         _ => (seconds / 604_800, "week"),
     };
     if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
 }
 
-/// A size in a unit in which it is a number of at most four digits.
+/// A size in a unit in which it is a number of at most four digits, rounded down.
 fn size(bytes: u64) -> String {
-    let mut shown = bytes as f64;
+    let mut shown = bytes * 10;
     for unit in ["", "K", "M", "G"] {
-        if shown < 1000.0 {
-            return if unit.is_empty() || shown >= 100.0 {
-                format!("{shown:.0}{unit}")
-            } else {
-                format!("{shown:.1}{unit}")
-            };
+        if shown < 10_000 {
+            let tenths = if unit.is_empty() || shown >= 1000 { String::new() } else { format!(".{}", shown % 10) };
+            return format!("{}{tenths}{unit}", shown / 10);
         }
-        shown /= 1024.0;
+        shown /= 1024;
     }
-    format!("{shown:.1}T")
+    format!("{}T", shown / 10)
 }
 
 /// What is published, as one asks for it with `-p`.
@@ -182,7 +179,7 @@ mod tests {
         assert_eq!(duration(48 * 3_600_000), "2 days");
         assert_eq!(duration(14 * 86_400_000), "2 weeks");
         for (bytes, words) in
-            [(0, "0"), (999, "999"), (1023, "1.0K"), (2048, "2.0K"), (150 << 20, "150M"), (3 << 30, "3.0G")]
+            [(0, "0"), (999, "999"), (1023, "0.9K"), (2048, "2.0K"), (150 << 20, "150M"), (3 << 30, "3.0G")]
         {
             assert_eq!(size(bytes), words);
         }
