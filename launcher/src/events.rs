@@ -5,14 +5,14 @@
 //! nothing more.
 
 use crate::error::{Error, Result};
-use crate::net::{Addresses, Made};
+use crate::net::Made;
 use crate::sys;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::SendFlags;
 use serde::Serialize;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -54,10 +54,21 @@ enum Details<'a> {
 }
 
 #[derive(Serialize)]
-struct Network<'a> {
-    address: Ipv4Addr,
-    gateway: Ipv4Addr,
-    device: &'a str,
+#[serde(untagged)]
+enum Network<'a> {
+    Veth { address: Ipv4Addr, gateway: Ipv4Addr, device: &'a str },
+    Pasta { kind: &'static str, addresses: &'a [IpAddr] },
+}
+
+impl<'a> From<&'a Made> for Network<'a> {
+    fn from(made: &'a Made) -> Self {
+        match made {
+            Made::Veth { device, addresses } => {
+                Self::Veth { address: addresses.inside.address(), gateway: addresses.host.address(), device }
+            }
+            Made::Pasta { addresses } => Self::Pasta { kind: "pasta", addresses },
+        }
+    }
 }
 
 impl Events {
@@ -86,11 +97,7 @@ impl Events {
     }
 
     pub fn started(&mut self, pid: u32, hostname: &str, made: Option<&Made>) {
-        let network = made.map(|Made { device, addresses: Addresses { host, inside } }| Network {
-            address: inside.address(),
-            gateway: host.address(),
-            device,
-        });
+        let network = made.map(Network::from);
         self.tell("started", Details::Started { pid, hostname, network });
     }
 

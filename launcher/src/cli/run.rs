@@ -48,7 +48,8 @@ pub struct Run {
     #[arg(long = "mount", value_name = "type=TYPE,...", help_heading = "Root")]
     pub mounts: Vec<OsString>,
 
-    /// Make a veth pair with NAT, nothing but lo, or use the host's network [default: veth as root, else none]
+    /// veth, a pair of devices with NAT; pasta, what needs no root; none, nothing but lo; or the host's network
+    /// [default: veth as root, else pasta if installed]
     #[arg(long, value_name = "KIND", value_parser = NetworkKind::parse, help_heading = "Network")]
     pub network: Option<NetworkKind>,
 
@@ -204,6 +205,8 @@ pub struct Run {
 pub enum NetworkKind {
     /// A pair of virtual devices, one end inside, with NAT to where the host gets (needs root).
     Veth,
+    /// A tap device inside, and a program that carries what goes through it (as an ordinary user).
+    Pasta,
     /// Nothing but lo.
     None,
     /// The host's network as it is.
@@ -214,9 +217,10 @@ impl NetworkKind {
     fn parse(text: &str) -> Result<Self, String> {
         match text {
             "veth" => Ok(Self::Veth),
+            "pasta" => Ok(Self::Pasta),
             "none" => Ok(Self::None),
             "host" => Ok(Self::Host),
-            _ => Err("it is veth, none or host".to_owned()),
+            _ => Err("it is veth, pasta, none or host".to_owned()),
         }
     }
 }

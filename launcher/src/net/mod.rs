@@ -10,20 +10,36 @@ pub mod names;
 mod nat;
 mod nftables;
 mod pair;
+mod pasta;
 mod plan;
 mod rtnl;
 mod socket;
 
+pub use pasta::{Pasta, PastaPlan};
 pub use plan::{Addresses, Request, VethPlan, Wanted, plan};
 
 use crate::error::Result;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
-/// What was made, seen from the host.
-pub struct Made {
-    /// The name of the host's end.
-    pub device: String,
-    pub addresses: Addresses,
+/// What was made.
+pub enum Made {
+    Veth {
+        /// The name of the host's end.
+        device: String,
+        addresses: Addresses,
+    },
+    Pasta {
+        /// Those of eth0 inside.
+        addresses: Vec<IpAddr>,
+    },
+}
+
+impl Made {
+    /// What pasta made, by a `NETLINK_ROUTE` socket that was opened inside.
+    pub fn by_pasta(inside: OwnedFd) -> Result<Self> {
+        Ok(Self::Pasta { addresses: pasta::addresses(inside)? })
+    }
 }
 
 /// Says why the plan cannot be carried out on this host, if it cannot. Changes nothing.
@@ -52,5 +68,6 @@ pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd) -> Result<Made> {
         Ok(pair)
     })?;
     forward::ensure();
-    Ok(Made { device: pair.name, addresses: pair.addresses })
+    tracing::debug!(addresses = %pair.addresses, "the network stands");
+    Ok(Made::Veth { device: pair.name, addresses: pair.addresses })
 }

@@ -39,7 +39,7 @@ pub fn names(plan: &Plan) -> Result<Names> {
     let reach = match plan.network {
         Network::Host => names::Reach::Host,
         Network::None => names::Reach::Nothing,
-        Network::Veth(_) => names::Reach::Outside,
+        Network::Veth(_) | Network::Pasta(_) => names::Reach::Outside,
     };
     Ok(Names {
         resolv_conf: names::resolv_conf(Path::new("/"), reach)?,

@@ -5,7 +5,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::log;
-use crate::net;
+use crate::net::{self, Made, Pasta, PastaPlan};
 use crate::pidfile::Pidfile;
 use crate::plan::Plan;
 use crate::signals::Signals;
@@ -21,7 +21,7 @@ use nix::sys::socket::MsgFlags;
 use nsl_shared::boot::Report;
 use nsl_shared::exit;
 use std::os::fd::{AsFd, OwnedFd};
-use tracing::{debug, debug_span};
+use tracing::{debug_span, warn};
 
 const START: &str = "start the sandbox";
 
@@ -45,7 +45,9 @@ pub struct Sandbox<'a> {
     /// The command runs, or has run.
     pub(super) started: bool,
     /// The network that was made for it.
-    pub(super) network: Option<net::Made>,
+    pub(super) network: Option<Made>,
+    /// Who carries its packets, while that lives.
+    pub(super) pasta: Option<Pasta>,
     pub(super) events: &'a mut Events,
     pub(super) deadline: Option<Deadline>,
     /// Goes after the init.
@@ -77,6 +79,7 @@ impl<'a> Sandbox<'a> {
             hung_up: false,
             started: false,
             network: None,
+            pasta: None,
             events,
             deadline,
             pidfile: None,
@@ -94,12 +97,14 @@ impl<'a> Sandbox<'a> {
     fn carry_on(&mut self) -> Result<u8> {
         let established = userns::establish(&self.plan, self.init.pid, self.init.status.as_fd());
         self.held = established.map_err(|error| self.cause_of(error))?;
-        if let Network::Veth(veth) = self.plan.network.clone() {
-            let socket = self.expect(Report::Netlink)?;
-            let created = net::create(&veth, self.init.pid, socket);
-            let network = created.map_err(|error| self.cause_of(error))?;
-            debug!(addresses = %network.addresses, "the network stands");
-            self.network = Some(network);
+        match self.plan.network.clone() {
+            Network::Veth(veth) => {
+                let socket = self.expect(Report::Netlink)?;
+                let created = net::create(&veth, self.init.pid, socket);
+                self.network = Some(created.map_err(|error| self.cause_of(error))?);
+            }
+            Network::Pasta(pasta) => self.start_pasta(&pasta)?,
+            Network::None | Network::Host => {}
         }
         if self.spec.terminal() {
             let master = self.expect(Report::Terminal)?;
@@ -126,6 +131,24 @@ impl<'a> Sandbox<'a> {
             Ended::Exited(code) => Ok(code),
             Ended::Killed(signal) => Err(killed_by("keep the sandbox running", signal)),
         }
+    }
+
+    /// Where nobody asked for pasta by name, the sandbox does without it if need be.
+    fn start_pasta(&mut self, plan: &PastaPlan) -> Result<()> {
+        let socket = self.expect(Report::Netlink)?;
+        match Pasta::start(plan, self.init.pid, self.init.descriptor()) {
+            Ok(pasta) => self.pasta = Some(pasta),
+            Err(error) if plan.is_required => return Err(self.cause_of(error)),
+            Err(error) => {
+                self.take_reports()?;
+                warn!("no network inside but lo: {error}");
+                return Ok(());
+            }
+        }
+        if self.spec.is_watched() {
+            self.network = Some(Made::by_pasta(socket)?);
+        }
+        Ok(())
     }
 
     /// Tells of a SIGKILL that came for want of memory.

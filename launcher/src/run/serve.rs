@@ -4,6 +4,7 @@ use super::sandbox::Sandbox;
 use crate::deadline::Due;
 use crate::error::{Error, Result};
 use crate::hints;
+use crate::log;
 use crate::signals::stop_self;
 use crate::status::{self, Received};
 use crate::terminal::Relay;
@@ -30,6 +31,9 @@ impl Sandbox<'_> {
         if !self.hung_up {
             waiting.push(PollFd::new(self.init.status.as_fd(), PollFlags::POLLIN));
         }
+        if let Some(pasta) = &self.pasta {
+            waiting.push(PollFd::new(pasta.descriptor(), PollFlags::POLLIN));
+        }
         let fixed = waiting.len();
         let interests = self.relays.iter().zip(&paused).enumerate();
         let interests: Vec<_> = interests
@@ -43,6 +47,7 @@ impl Sandbox<'_> {
         let is_ready = |poll: &PollFd<'_>| poll.any().unwrap_or(false);
         let (ended, signalled) = (is_ready(&waiting[0]), is_ready(&waiting[1]));
         let reported = !self.hung_up && is_ready(&waiting[2]);
+        let is_cut_off = self.pasta.is_some() && is_ready(&waiting[fixed - 1]);
         let ready: Vec<usize> = interests
             .iter()
             .zip(&waiting[fixed..])
@@ -60,6 +65,10 @@ impl Sandbox<'_> {
         }
         if !ended {
             self.mind_the_deadline();
+        }
+        if is_cut_off && !ended {
+            let end = self.pasta.take().map(|mut pasta| pasta.end()).unwrap_or_default();
+            log::tell(&format!("the network of the sandbox is gone, it goes on without: pasta ended ({end})"));
         }
         Ok(ended)
     }

@@ -7,7 +7,7 @@ use crate::cli::{Namespace, NetworkKind, Run};
 use crate::environment::{Circumstances, Environment};
 use crate::error::{Error, Result};
 use crate::mounts::{Kind, Mount};
-use crate::net::{self, Request};
+use crate::net::{self, PastaPlan, Request};
 use crate::preserve;
 use crate::store::Source;
 use crate::units;
@@ -89,21 +89,21 @@ pub fn changes(directory: &Path) -> Result<PathBuf> {
 }
 
 pub fn network(run: &Run, caller: Caller) -> Result<Network> {
-    let kind = run.network.clone().unwrap_or_else(|| {
-        if caller.is_privileged() {
-            return NetworkKind::Veth;
-        }
-        warn!(
-            "no network inside but lo: a veth pair needs root (hint: --network host, or --network none to be silent)"
-        );
-        NetworkKind::None
-    });
-    if kind != NetworkKind::Veth && run.ip.is_some() {
+    let kind = run.network.clone().or(caller.is_privileged().then_some(NetworkKind::Veth));
+    if kind != Some(NetworkKind::Veth) && run.ip.is_some() {
         return Err(Error::new("use --ip", "only --network veth has an address").hint("leave one of the two out"));
     }
+    let Some(kind) = kind else { return Ok(rootless_network(caller)) };
     match kind {
         NetworkKind::None => Ok(Network::None),
         NetworkKind::Host => Ok(Network::Host),
+        NetworkKind::Pasta if caller.uid == 0 => {
+            Err(Error::new("use --network pasta", "as root it gives up all privileges, and may not join the sandbox")
+                .hint("--network veth is root's"))
+        }
+        NetworkKind::Pasta => PastaPlan::find(true)
+            .map(Network::Pasta)
+            .ok_or_else(|| Error::new("use --network pasta", "there is no pasta in PATH").hint("apt install passt")),
         NetworkKind::Veth if !caller.is_privileged() => {
             Err(Error::os("make a veth pair", Errno::EPERM).hint("that needs root; --network none or host do not"))
         }
@@ -118,6 +118,19 @@ pub fn network(run: &Run, caller: Caller) -> Result<Network> {
             Ok(Network::Veth(net::plan(&Request { ip, gateway })?))
         }
     }
+}
+
+/// Where nothing is asked for: what there is.
+fn rootless_network(caller: Caller) -> Network {
+    if let Some(pasta) = PastaPlan::find(false).filter(|_| caller.uid != 0) {
+        return Network::Pasta(pasta);
+    }
+    let package = if caller.uid == 0 { "" } else { "apt install passt, " };
+    warn!(
+        "no network inside but lo: a veth pair needs root, and there is no pasta (hint: {package}--network host, or \
+         --network none to be silent)"
+    );
+    Network::None
 }
 
 pub fn hostname(run: &Run) -> Result<String> {

@@ -1,0 +1,217 @@
+//! The network of a sandbox that is made without root: pasta, a program of the host's, makes eth0 inside and carries
+//! what goes through it over sockets of its own, as the user that runs it.
+//!
+//! It is nsl's child for as long as the sandbox lives, and ends with nsl, however that ends. Nobody waits for it: the
+//! kernel takes some 40 ms to drop eth0, as it does with a veth pair.
+
+mod fault;
+
+use super::rtnl;
+use crate::error::{Error, Result};
+use crate::sys::{self, Side};
+use futures_util::StreamExt;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::unistd::{AccessFlags, access, pipe2};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressScope};
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use std::ffi::OsString;
+use std::fmt;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long it may take to make the network.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What it says is kept up to this length.
+const LONGEST: usize = 4096;
+/// `-q -f`: no word unless something is wrong, and no process behind nsl's back. `--no-map-gw`, and nothing forwarded
+/// to the host (`-T`, `-U`): what listens on the host's loopback is not for the sandbox. The pid file says that it is
+/// ready; it is a pipe to nsl. Debian 12's build of March 2023 knows them all, and so do newer ones.
+const OPTIONS: &str = "--config-net --no-map-gw -q -f -I eth0 -P /proc/self/fd/1 -T none -U none";
+
+/// A network by pasta.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PastaPlan {
+    program: PathBuf,
+    /// Asked for by name. Where it comes by itself, a sandbox without a way out is better than none.
+    pub is_required: bool,
+}
+
+impl PastaPlan {
+    /// With the first pasta in PATH, as a shell finds it; nothing if there is none.
+    pub fn find(is_required: bool) -> Option<Self> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let directories = std::env::split_paths(&path).filter(|directory| directory.is_absolute());
+        let files = directories.map(|directory| directory.join("pasta")).filter(|file| file.is_file());
+        let files: Vec<_> = files.collect();
+        // Where none can be executed, the error tells of the first.
+        let is_executable = |file: &&PathBuf| access(*file, AccessFlags::X_OK).is_ok();
+        let program = files.iter().find(is_executable).or(files.first())?.clone();
+        Some(Self { program, is_required })
+    }
+
+    fn arguments(&self, pid: u32) -> impl Iterator<Item = OsString> {
+        let ports = ["-t", "none", "-u", "none"];
+        OPTIONS.split(' ').chain(ports).map(OsString::from).chain([pid.to_string().into()])
+    }
+}
+
+/// What `--dry-run` tells.
+impl fmt::Display for PastaPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "make eth0 by {}, with the host's addresses", self.program.display())
+    }
+}
+
+/// pasta at work for a sandbox. Dropped, it ends.
+pub struct Pasta {
+    pid: u32,
+    pidfd: OwnedFd,
+    /// The only end for writing of a pipe: when it closes, as it does when nsl is killed, the kernel kills pasta.
+    _lifeline: OwnedFd,
+    has_ended: bool,
+}
+
+impl Pasta {
+    /// Starts it for the network namespace of the process `pid`, whose maps of users and groups stand, and waits until
+    /// all is made, or until `sandbox` is readable, the end of that process.
+    pub fn start(plan: &PastaPlan, pid: u32, sandbox: BorrowedFd<'_>) -> Result<Self> {
+        let _span = tracing::debug_span!("start_pasta", program = %plan.program.display()).entered();
+        let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::os("make a pipe for pasta", errno));
+        let ((held, lifeline), (words, says)) = (pipe()?, pipe()?);
+        let side =
+            sys::clone3(0, None).map_err(|errno| Error::os("start pasta", Errno::from_raw(errno.raw_os_error())))?;
+        match side {
+            Side::Child => become_pasta(plan, pid, held, &says),
+            Side::Parent { pid, pidfd } => {
+                drop((held, says));
+                let mut pasta = Self { pid, pidfd, _lifeline: lifeline, has_ended: false };
+                let mut said = Vec::new();
+                match pasta.wait_until_ready(words.as_fd(), sandbox, &mut said) {
+                    Ok(()) => Ok(pasta),
+                    Err(wait) => {
+                        let end = pasta.end();
+                        Err(fault::describe(plan, &String::from_utf8_lossy(&said), wait.as_deref().unwrap_or(&end)))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads what it says until that is its own number: the content of a pid file. An error is why the wait came to an
+    /// end, unless pasta's own end is the reason.
+    fn wait_until_ready(
+        &self,
+        words: BorrowedFd<'_>,
+        sandbox: BorrowedFd<'_>,
+        said: &mut Vec<u8>,
+    ) -> std::result::Result<(), Option<String>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+            let mut waiting = [words, sandbox].map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
+            match nix::poll::poll(&mut waiting, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+                Ok(0) => return Err(Some(format!("it was not ready within {} s", PATIENCE.as_secs()))),
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(Some(errno.desc().to_owned())),
+                Ok(_) => {}
+            }
+            if waiting[0].any() != Some(true) {
+                return Err(Some("the sandbox has ended".to_owned()));
+            }
+            let mut bytes = [0; 1024];
+            match nix::unistd::read(words, &mut bytes) {
+                Ok(0) => return Err(None),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Some(errno.desc().to_owned())),
+                Ok(length) => said.extend(&bytes[..length.min(LONGEST.saturating_sub(said.len()))]),
+            }
+            let ready = format!("{}\n", self.pid);
+            if said.split_inclusive(|byte| *byte == b'\n').any(|line| line == ready.as_bytes()) {
+                tracing::debug!(said = %String::from_utf8_lossy(said).trim_end(), "pasta is ready");
+                return Ok(());
+            }
+        }
+    }
+
+    /// Readable when it has ended.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Ends it, if it has not ended, and says how it ended.
+    pub fn end(&mut self) -> String {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        self.has_ended = true;
+        loop {
+            match rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED) {
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(Some(status)) => return words_of(&status),
+                Ok(None) | Err(_) => return "it ended".to_owned(),
+            }
+        }
+    }
+}
+
+impl Drop for Pasta {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        }
+    }
+}
+
+fn words_of(status: &WaitIdStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (_, Some(signal)) => {
+            let name = nix::sys::signal::Signal::try_from(signal).map_or("a signal", |signal| signal.as_str());
+            format!("it was killed by {name}")
+        }
+        (Some(code), None) => format!("it exited with {code}"),
+        (None, None) => "it ended".to_owned(),
+    }
+}
+
+/// The child's side. PR_SET_PDEATHSIG would not do: an exec that enters a profile of AppArmor or a domain of SELinux,
+/// as that of pasta does where it has one, takes it away, and so does a file capability.
+fn become_pasta(plan: &PastaPlan, pid: u32, held: OwnedFd, says: &OwnedFd) -> ! {
+    // Away from the signals of the caller's terminal.
+    let _ = rustix::process::setsid();
+    // Its copy of the other end closes with the exec: if nsl is gone by then, so is pasta.
+    let armed = sys::kill_when_unwritable(held.as_fd()).and_then(|()| sys::close_on_exec_from(3));
+    let stream = || says.try_clone().map(Stdio::from);
+    let executed = armed.map_err(std::io::Error::from).and_then(|()| {
+        let mut command = Command::new(&plan.program);
+        command.arg0("pasta").args(plan.arguments(pid)).env_clear().current_dir("/");
+        Err(command.stdin(held).stdout(stream()?).stderr(stream()?).exec())
+    });
+    if let Err::<(), _>(error) = executed {
+        let _ = rustix::io::write(says, format!("{}: {error}\n", plan.program.display()).as_bytes());
+    }
+    sys::exit_child(nsl_shared::exit::NSL_FAILED)
+}
+
+/// The addresses that pasta has given to eth0, by a netlink socket that was opened inside.
+pub(super) fn addresses(inside: OwnedFd) -> Result<Vec<IpAddr>> {
+    rtnl::run(async {
+        let inside = rtnl::connect_over(inside);
+        let mut found = Vec::new();
+        let mut all = pin!(inside.address().get().execute());
+        while let Some(message) = all.next().await {
+            let message = message.map_err(|error| rtnl::failed("read the addresses inside", &error))?;
+            if message.header.scope == AddressScope::Universe {
+                found.extend(message.attributes.iter().find_map(|attribute| match attribute {
+                    AddressAttribute::Address(address) => Some(*address),
+                    _ => None,
+                }));
+            }
+        }
+        Ok(found)
+    })
+}
