@@ -23,6 +23,7 @@ mod mounts;
 mod namespaces;
 mod nested;
 mod network;
+mod pasta;
 mod peers;
 mod plan;
 mod podman;

@@ -24,6 +24,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use tracing::{debug_span, warn};
 
 const START: &str = "start the sandbox";
+/// How long after pasta has failed one looks for a reason inside, in milliseconds.
+const PATIENCE: u16 = 100;
 
 fn killed_by(step: &'static str, signal: i32) -> Error {
     let name = Signal::try_from(signal).map_or("a signal", Signal::as_str);
@@ -138,7 +140,8 @@ impl<'a> Sandbox<'a> {
         let socket = self.expect(Report::Netlink)?;
         match Pasta::start(plan, self.init.pid, self.init.descriptor()) {
             Ok(pasta) => self.pasta = Some(pasta),
-            Err(error) if plan.is_required => return Err(self.cause_of(error)),
+            // Who kills the init also keeps pasta from entering; the rest of its end takes a moment.
+            Err(error) if plan.is_required => return Err(self.cause_within(PATIENCE, error)),
             Err(error) => {
                 self.take_reports()?;
                 warn!("no network inside but lo: {error}");
@@ -171,8 +174,13 @@ impl<'a> Sandbox<'a> {
     /// What stands behind a failure on the host's side: what failed inside at the same time, or who killed the init. A
     /// process that is not found any more has yet to end in full.
     fn cause_of(&mut self, error: Error) -> Error {
+        let patience = if error.errno() == Some(Errno::ESRCH) { 1000 } else { 0 };
+        self.cause_within(patience, error)
+    }
+
+    /// The same for an init whose end may show so many milliseconds later.
+    fn cause_within(&mut self, patience: u16, error: Error) -> Error {
         let mut ended = [PollFd::new(self.init.descriptor(), PollFlags::POLLIN)];
-        let patience = if error.errno() == Some(Errno::ESRCH) { 1000_u16 } else { 0 };
         let has_ended = nix::poll::poll(&mut ended, patience) == Ok(1);
         if let Err(inside) = self.take_reports() {
             return inside;

@@ -33,7 +33,8 @@ const LONGEST: usize = 4096;
 /// `-q -f`: no word unless something is wrong, and no process behind nsl's back. `--no-map-gw`, and nothing forwarded
 /// to the host (`-T`, `-U`): what listens on the host's loopback is not for the sandbox. The pid file says that it is
 /// ready; it is a pipe to nsl. Debian 12's build of March 2023 knows them all, and so do newer ones.
-const OPTIONS: &str = "--config-net --no-map-gw -q -f -I eth0 -P /proc/self/fd/1 -T none -U none";
+const OPTIONS: &str = "--config-net --no-map-gw --no-dhcp --no-dhcpv6 --no-ra -q -f -I eth0 -P /proc/self/fd/1 -T none \
+    -U none";
 
 /// A network by pasta.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -115,15 +116,18 @@ impl Pasta {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).as_millis();
-            let mut waiting = [words, sandbox].map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
+            let mut waiting =
+                [words, self.pidfd.as_fd(), sandbox].map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
             match nix::poll::poll(&mut waiting, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
                 Ok(0) => return Err(Some(format!("it was not ready within {} s", PATIENCE.as_secs()))),
                 Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(Some(errno.desc().to_owned())),
                 Ok(_) => {}
             }
-            if waiting[0].any() != Some(true) {
-                return Err(Some("the sandbox has ended".to_owned()));
+            let is_ready = |index: usize| waiting[index].any() == Some(true);
+            if !is_ready(0) {
+                // All that it said has been read by now.
+                return Err((!is_ready(1)).then(|| "the sandbox has ended".to_owned()));
             }
             let mut bytes = [0; 1024];
             match nix::unistd::read(words, &mut bytes) {
