@@ -208,7 +208,10 @@ fn the_start_is_told_with_its_addresses() {
     let script = format!("exec {NSL} run --status-fd 3 -- true 3>&1");
     let output = host.command("sh", ["-c", &script]).as_user().run();
     output.assert_code(0).assert_quiet();
-    let expected = format!(r#""network":{{"kind":"pasta","addresses":["{}","{}"]"#, OWN[0], OWN[1]);
+    let expected = format!(
+        r#""network":{{"kind":"pasta","address":"{0}","addresses":[{{"address":"{0}","prefix":24}},{{"address":"{1}","prefix":64}}]}}"#,
+        OWN[0], OWN[1]
+    );
     assert!(output.stdout().contains(&expected), "{output}");
 }
 

@@ -7,12 +7,13 @@
 use crate::error::{Error, Result};
 use crate::net::Made;
 use crate::sys;
+use ipnet::IpNet;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::SendFlags;
 use serde::Serialize;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -54,20 +55,40 @@ enum Details<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(untagged)]
-enum Network<'a> {
-    Veth { address: Ipv4Addr, gateway: Ipv4Addr, device: &'a str },
-    Pasta { kind: &'static str, addresses: &'a [IpAddr] },
+struct Network<'a> {
+    /// What --network says.
+    kind: &'a str,
+    /// That of IPv4, or of IPv6 if there is no other.
+    address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<IpAddr>,
+    /// All of them.
+    addresses: Vec<Ends>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Ends {
+    address: IpAddr,
+    prefix: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<IpAddr>,
 }
 
 impl<'a> From<&'a Made> for Network<'a> {
     fn from(made: &'a Made) -> Self {
-        match made {
+        let ends = |inside: IpNet, gateway| Ends { address: inside.addr(), prefix: inside.prefix_len(), gateway };
+        let (kind, addresses, device): (_, Vec<Ends>, _) = match made {
             Made::Veth { device, addresses } => {
-                Self::Veth { address: addresses.inside.address(), gateway: addresses.host.address(), device }
+                let all = addresses.ends().map(|pair| ends(pair.inside, Some(pair.host.addr())));
+                ("veth", all.collect(), Some(&**device))
             }
-            Made::Pasta { addresses } => Self::Pasta { kind: "pasta", addresses },
-        }
+            Made::Pasta { addresses } => ("pasta", addresses.iter().map(|inside| ends(*inside, None)).collect(), None),
+        };
+        let first = addresses.first();
+        let (address, gateway) = (first.map(|ends| ends.address), first.and_then(|ends| ends.gateway));
+        Self { kind, address, gateway, addresses, device }
     }
 }
 

@@ -48,18 +48,26 @@ pub struct Run {
     #[arg(long = "mount", value_name = "type=TYPE,...", help_heading = "Root")]
     pub mounts: Vec<OsString>,
 
-    /// veth, a pair of devices with NAT; pasta, what needs no root; none, nothing but lo; or the host's network
-    /// [default: veth as root, else pasta if installed]
+    /// veth, a pair of devices with NAT (veth:NAME: together with all others of NAME); pasta, which needs no root; none,
+    /// nothing but lo; or the host's network [default: veth as root, else pasta if installed]
     #[arg(long, value_name = "KIND", value_parser = NetworkKind::parse, help_heading = "Network")]
     pub network: Option<NetworkKind>,
 
-    /// Address of the command's end of the veth pair [default: a free pair]
+    /// Leave the veth pair no way out, and none to the host: only others of the same veth:NAME are reached
+    #[arg(long, help_heading = "Network")]
+    pub internal: bool,
+
+    /// Address of the command's end of the veth pair, IPv4 or IPv6 or one of each [default: a free pair]
     #[arg(long, value_name = "ADDRESS/PREFIX", help_heading = "Network")]
-    pub ip: Option<String>,
+    pub ip: Vec<String>,
 
     /// Address of the host's end, the way out [default: the first of the net of --ip]
     #[arg(long, value_name = "ADDRESS", requires = "ip", help_heading = "Network")]
-    pub gateway: Option<String>,
+    pub gateway: Vec<String>,
+
+    /// Network that the pairs' addresses come from [default: 10.221.0.0/16 and fd6e:736c::/96, or the like]
+    #[arg(long, value_name = "NETWORK/PREFIX", conflicts_with = "ip", help_heading = "Network")]
+    pub pool: Vec<String>,
 
     /// Hostname inside [default: nsl]
     #[arg(long, value_name = "NAME", help_heading = "Network")]
@@ -200,11 +208,15 @@ pub struct Run {
     pub command: Vec<OsString>,
 }
 
+/// The longest name of a network.
+const NAME_MAX: usize = 32;
+
 /// Words of --network.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NetworkKind {
-    /// A pair of virtual devices, one end inside, with NAT to where the host gets (needs root).
-    Veth,
+    /// A pair of virtual devices, one end inside, with NAT to where the host gets (needs root); in a named network, or
+    /// apart from all others.
+    Veth(Option<String>),
     /// A tap device inside, and a program that carries what goes through it (as an ordinary user).
     Pasta,
     /// Nothing but lo.
@@ -215,13 +227,22 @@ pub enum NetworkKind {
 
 impl NetworkKind {
     fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "veth" => Ok(Self::Veth),
-            "pasta" => Ok(Self::Pasta),
-            "none" => Ok(Self::None),
-            "host" => Ok(Self::Host),
-            _ => Err("it is veth, pasta, none or host".to_owned()),
+        match text.split_once(':') {
+            None if text == "veth" => Ok(Self::Veth(None)),
+            None if text == "pasta" => Ok(Self::Pasta),
+            None if text == "none" => Ok(Self::None),
+            None if text == "host" => Ok(Self::Host),
+            Some(("veth", name)) => Self::name(name).map(|name| Self::Veth(Some(name))),
+            _ => Err("it is veth, veth:NAME, pasta, none or host".to_owned()),
         }
+    }
+
+    fn name(name: &str) -> Result<String, String> {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
+        if (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(fits) {
+            return Ok(name.to_owned());
+        }
+        Err(format!("the name of a network has 1 to {NAME_MAX} of the characters a-z, 0-9, '_', '.' and '-'"))
     }
 }
 

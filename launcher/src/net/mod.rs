@@ -3,8 +3,8 @@
 //! Planning is pure, checking reads the host, creating changes it. What creating makes for one sandbox is dropped by
 //! the kernel when the sandbox's namespace ends; there is no file of state.
 
-mod cidr;
 mod forward;
+mod group;
 mod host;
 pub mod names;
 mod nat;
@@ -19,7 +19,7 @@ pub use pasta::{Pasta, PastaPlan};
 pub use plan::{Addresses, Request, VethPlan, Wanted, plan};
 
 use crate::error::Result;
-use std::net::IpAddr;
+use ipnet::IpNet;
 use std::os::fd::OwnedFd;
 
 /// What was made.
@@ -31,7 +31,7 @@ pub enum Made {
     },
     Pasta {
         /// Those of eth0 inside.
-        addresses: Vec<IpAddr>,
+        addresses: Vec<IpNet>,
     },
 }
 
@@ -45,7 +45,7 @@ impl Made {
 /// Says why the plan cannot be carried out on this host, if it cannot. Changes nothing.
 pub fn check(plan: &VethPlan) -> Result<()> {
     match &plan.wanted {
-        Wanted::Pool => Ok(()),
+        Wanted::Pool { .. } => Ok(()),
         Wanted::Fixed(addresses) => host::check(addresses),
     }
 }
@@ -61,13 +61,20 @@ pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd) -> Result<Made> {
     let _span = tracing::debug_span!("create_network", %plan).entered();
     let pair = rtnl::run(async {
         let (host, inside) = (rtnl::connect()?, rtnl::connect_over(inside));
-        let pair = pair::make(&host, plan, pid).await?;
+        let mut pair = pair::make(&host, plan, pid).await?;
         // They keep sandboxes apart, so they must stand before a packet can come out of this one.
-        nat::ensure();
-        pair::configure(&host, &inside, &pair).await?;
+        if !nat::ensure(plan)? {
+            pair.without_ipv6();
+        }
+        let ipv6 = pair.addresses.ipv6.is_some()
+            && plan.is_forwarded()
+            && forward::ensure_ipv6(&host, &pair.name, plan.network.is_some()).await?;
+        pair::configure(&host, &inside, &mut pair, ipv6).await?;
         Ok(pair)
     })?;
-    forward::ensure();
+    if plan.is_forwarded() && pair.addresses.ipv4.is_some() {
+        forward::ensure_ipv4();
+    }
     tracing::debug!(addresses = %pair.addresses, "the network stands");
     Ok(Made::Veth { device: pair.name, addresses: pair.addresses })
 }

@@ -373,11 +373,14 @@ mod tests {
 
     #[test]
     fn network_is_veth_for_root_and_at_most_pasta_for_others() {
-        assert!(matches!(spec_of(&[], ROOT).unwrap().network(), Network::Veth(veth) if veth.wanted == Wanted::Pool));
+        assert!(
+            matches!(spec_of(&[], ROOT).unwrap().network(), Network::Veth(veth) if matches!(veth.wanted, Wanted::Pool { .. }))
+        );
         assert!(matches!(spec_of(&[], USER).unwrap().network(), Network::None | Network::Pasta(_)));
         assert!(refusal(&["--network", "veth"], USER).contains("needs root"));
         assert!(refusal(&["--network", "pasta"], ROOT).contains("--network veth"));
         assert!(refusal(&["--network", "none", "--ip", "10.0.0.2/24"], ROOT).contains("--ip"));
+        assert!(refusal(&["--network", "veth:a b"], ROOT).contains("veth:a b"));
     }
 
     #[test]

@@ -89,9 +89,13 @@ pub fn changes(directory: &Path) -> Result<PathBuf> {
 }
 
 pub fn network(run: &Run, caller: Caller) -> Result<Network> {
-    let kind = run.network.clone().or(caller.is_privileged().then_some(NetworkKind::Veth));
-    if kind != Some(NetworkKind::Veth) && run.ip.is_some() {
-        return Err(Error::new("use --ip", "only --network veth has an address").hint("leave one of the two out"));
+    let kind = run.network.clone().or(caller.is_privileged().then_some(NetworkKind::Veth(None)));
+    if !matches!(kind, Some(NetworkKind::Veth(_))) {
+        let asked = [("--ip", !run.ip.is_empty()), ("--pool", !run.pool.is_empty()), ("--internal", run.internal)];
+        if let Some((option, _)) = asked.into_iter().find(|(_, is_asked)| *is_asked) {
+            let cause = "only --network veth has what it is about";
+            return Err(Error::new(format!("use {option}"), cause).hint("leave one of the two out"));
+        }
     }
     let Some(kind) = kind else { return Ok(rootless_network(caller)) };
     match kind {
@@ -104,19 +108,16 @@ pub fn network(run: &Run, caller: Caller) -> Result<Network> {
         NetworkKind::Pasta => PastaPlan::find(true)
             .map(Network::Pasta)
             .ok_or_else(|| Error::new("use --network pasta", "there is no pasta in PATH").hint("apt install passt")),
-        NetworkKind::Veth if !caller.is_privileged() => {
+        NetworkKind::Veth(_) if !caller.is_privileged() => {
             Err(Error::os("make a veth pair", Errno::EPERM).hint("that needs root; --network none or host do not"))
         }
-        NetworkKind::Veth => {
-            let ip = run.ip.as_deref().map(str::parse).transpose()?;
-            let gateway = match run.gateway.as_deref() {
-                None => None,
-                Some(text) => Some(text.parse().map_err(|_| {
-                    Error::new("use --gateway", format!("'{text}' is no IPv4 address")).hint("such as 192.168.1.1")
-                })?),
-            };
-            Ok(Network::Veth(net::plan(&Request { ip, gateway })?))
-        }
+        NetworkKind::Veth(network) => Ok(Network::Veth(net::plan(&Request {
+            ip: &run.ip,
+            gateway: &run.gateway,
+            pool: &run.pool,
+            network: network.as_deref(),
+            internal: run.internal,
+        })?)),
     }
 }
 

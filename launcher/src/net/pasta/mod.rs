@@ -10,6 +10,7 @@ use super::rtnl;
 use crate::error::{Error, Result};
 use crate::sys::{self, Side};
 use futures_util::StreamExt;
+use ipnet::IpNet;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -18,7 +19,6 @@ use rtnetlink::packet_route::address::{AddressAttribute, AddressScope};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use std::ffi::OsString;
 use std::fmt;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -202,16 +202,17 @@ fn become_pasta(plan: &PastaPlan, pid: u32, held: OwnedFd, says: &OwnedFd) -> ! 
 }
 
 /// The addresses that pasta has given to eth0, by a netlink socket that was opened inside.
-pub(super) fn addresses(inside: OwnedFd) -> Result<Vec<IpAddr>> {
+pub(super) fn addresses(inside: OwnedFd) -> Result<Vec<IpNet>> {
     rtnl::run(async {
         let inside = rtnl::connect_over(inside);
-        let mut found = Vec::new();
+        let mut found: Vec<IpNet> = Vec::new();
         let mut all = pin!(inside.address().get().execute());
         while let Some(message) = all.next().await {
             let message = message.map_err(|error| rtnl::failed("read the addresses inside", &error))?;
             if message.header.scope == AddressScope::Universe {
+                let prefix = message.header.prefix_len;
                 found.extend(message.attributes.iter().find_map(|attribute| match attribute {
-                    AddressAttribute::Address(address) => Some(*address),
+                    AddressAttribute::Address(address) => IpNet::new(*address, prefix).ok(),
                     _ => None,
                 }));
             }
