@@ -1,9 +1,11 @@
 //! What the user asks of the network, and what nsl makes of it: pure checks, no look at the host.
 
 use super::cidr::Ipv4Cidr;
+use super::egress::{self, Permission};
+use super::publish::Publication;
 use crate::error::{Error, Result};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The pools out of which a slot's two addresses come, tried in this order: slot N has the /31 at base + 2N.
 pub(super) const POOLS: [Ipv4Cidr; 4] = [pool(10, 221), pool(172, 29), pool(10, 83), pool(198, 18)];
@@ -43,6 +45,12 @@ impl Addresses {
         let end = |offset| Ipv4Cidr::new(pool.nth(offset), POINT_TO_POINT);
         Some(Self { host: end(2 * slot)?, inside: end(2 * slot + 1)? })
     }
+
+    /// The sandbox's address of IPv6.
+    #[expect(clippy::unused_self, reason = "there is none yet")]
+    pub(super) fn inside_v6(&self) -> Option<Ipv6Addr> {
+        None
+    }
 }
 
 impl fmt::Display for Addresses {
@@ -55,6 +63,23 @@ impl fmt::Display for Addresses {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VethPlan {
     pub wanted: Wanted,
+    /// Ports of the host that lead to the sandbox.
+    pub publications: Vec<Publication>,
+    /// What the sandbox may reach; none: all that the host does.
+    pub egress: Option<Vec<Permission>>,
+}
+
+impl From<Wanted> for VethPlan {
+    fn from(wanted: Wanted) -> Self {
+        Self { wanted, publications: Vec::new(), egress: None }
+    }
+}
+
+impl VethPlan {
+    /// The group of the host's end, by which the static table knows what holds for the sandbox.
+    pub(super) fn group(&self) -> u32 {
+        if self.egress.is_some() { egress::BIT } else { 0 }
+    }
 }
 
 /// Where the addresses of a pair come from.
@@ -69,8 +94,19 @@ pub enum Wanted {
 impl fmt::Display for VethPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.wanted {
-            Wanted::Pool => write!(f, "make a veth pair, addresses from the pool {}", POOLS[0]),
-            Wanted::Fixed(addresses) => write!(f, "make a veth pair, {addresses}"),
+            Wanted::Pool => write!(f, "make a veth pair, addresses from the pool {}", POOLS[0])?,
+            Wanted::Fixed(addresses) => write!(f, "make a veth pair, {addresses}")?,
+        }
+        for (word, publication) in std::iter::once("; publish").chain(std::iter::repeat(",")).zip(&self.publications) {
+            write!(f, "{word} {publication}")?;
+        }
+        match self.egress.as_deref() {
+            None => Ok(()),
+            Some([]) => f.write_str("; let nothing out"),
+            Some(permissions) => {
+                f.write_str("; let out only to")?;
+                permissions.iter().try_for_each(|permission| write!(f, " {permission}"))
+            }
         }
     }
 }
@@ -80,7 +116,7 @@ pub fn plan(request: &Request) -> Result<VethPlan> {
     let fail = |cause: String| Error::new("plan the network", cause);
     let inside = match (request.ip, request.gateway) {
         (Some(inside), _) => inside,
-        (None, None) => return Ok(VethPlan { wanted: Wanted::Pool }),
+        (None, None) => return Ok(Wanted::Pool.into()),
         (None, Some(_)) => {
             return Err(fail("--gateway needs --ip".into()).hint("add --ip ADDRESS/PREFIX of the same network"));
         }
@@ -99,7 +135,7 @@ pub fn plan(request: &Request) -> Result<VethPlan> {
         return Err(fail(format!("--ip and --gateway are both {gateway}")).hint("the gateway is the host's end"));
     }
     let host = Ipv4Cidr::new(gateway, inside.prefix()).ok_or_else(|| fail("the prefix is too long".into()))?;
-    Ok(VethPlan { wanted: Wanted::Fixed(Addresses { host, inside }) })
+    Ok(Wanted::Fixed(Addresses { host, inside }).into())
 }
 
 /// The network's first host address, or the second where the sandbox itself has the first.

@@ -86,17 +86,18 @@ impl<'a> Sandbox<'a> {
 
     /// Carries it to its end, and gives the exit code. Whatever comes of it: dropping the sandbox restores the terminal
     /// and kills an init that has not ended, and with that goes all the rest.
-    pub fn run(mut self) -> Result<u8> {
-        let result = self.carry_on();
+    pub fn run(mut self, prepared: net::Prepared) -> Result<u8> {
+        let result = self.carry_on(prepared);
+        self.events.refused = self.network.as_ref().and_then(net::Made::settle);
         self.blame_memory(result)
     }
 
-    fn carry_on(&mut self) -> Result<u8> {
+    fn carry_on(&mut self, prepared: net::Prepared) -> Result<u8> {
         let established = userns::establish(&self.plan, self.init.pid, self.init.status.as_fd());
         self.held = established.map_err(|error| self.cause_of(error))?;
         if let Network::Veth(veth) = self.plan.network.clone() {
             let socket = self.expect(Report::Netlink)?;
-            let created = net::create(&veth, self.init.pid, socket);
+            let created = net::create(&veth, prepared, self.init.pid, socket);
             let network = created.map_err(|error| self.cause_of(error))?;
             debug!(addresses = %network.addresses, "the network stands");
             self.network = Some(network);

@@ -7,7 +7,7 @@ use crate::cli::{Namespace, NetworkKind, Run};
 use crate::environment::{Circumstances, Environment};
 use crate::error::{Error, Result};
 use crate::mounts::{Kind, Mount};
-use crate::net::{self, Request};
+use crate::net::{self, Request, VethPlan};
 use crate::preserve;
 use crate::store::Source;
 use crate::units;
@@ -101,6 +101,12 @@ pub fn network(run: &Run, caller: Caller) -> Result<Network> {
     if kind != NetworkKind::Veth && run.ip.is_some() {
         return Err(Error::new("use --ip", "only --network veth has an address").hint("leave one of the two out"));
     }
+    for (option, is_given) in [("--publish", !run.publish.is_empty()), ("--egress", !run.egress.is_empty())] {
+        if kind != NetworkKind::Veth && is_given {
+            let cause = "only --network veth leads through this host's rules";
+            return Err(Error::new(format!("use {option}"), cause).hint("leave one of the two out"));
+        }
+    }
     match kind {
         NetworkKind::None => Ok(Network::None),
         NetworkKind::Host => Ok(Network::Host),
@@ -115,7 +121,11 @@ pub fn network(run: &Run, caller: Caller) -> Result<Network> {
                     Error::new("use --gateway", format!("'{text}' is no IPv4 address")).hint("such as 192.168.1.1")
                 })?),
             };
-            Ok(Network::Veth(net::plan(&Request { ip, gateway })?))
+            Ok(Network::Veth(VethPlan {
+                publications: net::publications(&run.publish)?,
+                egress: net::permissions(&run.egress)?,
+                ..net::plan(&Request { ip, gateway })?
+            }))
         }
     }
 }
