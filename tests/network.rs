@@ -104,7 +104,7 @@ fn both_ends_of_the_pair_have_their_addresses() {
 fn tcp_reaches_host_and_sandbox_from_each_other() {
     let host = crate::host!("ip", "busybox");
     let port = greet(host.pid(), "0.0.0.0", "from the host");
-    let script = format!("ask $gateway {port}; hostname -I | tr -d ' '; echo from inside | busybox nc -l -p 7000");
+    let script = format!("ask $gateway {port}; hostname -I | cut -d' ' -f1; echo from inside | busybox nc -l -p 7000");
     let mut running = host.nsl(bash(&[], &script)).start();
     assert_eq!(running.line(), "from the host");
     let address = running.line();

@@ -5,14 +5,14 @@
 //! nothing more.
 
 use crate::error::{Error, Result};
-use crate::net::{Made, Port};
+use crate::net::{self, Made, Port};
 use crate::sys;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::SendFlags;
 use serde::Serialize;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -77,8 +77,13 @@ enum Details<'a> {
 
 #[derive(Serialize)]
 struct Network<'a> {
-    address: Ipv4Addr,
-    gateway: Ipv4Addr,
+    /// What --network says.
+    kind: &'a str,
+    /// That of IPv4, or of IPv6 if there is no other.
+    address: Option<IpAddr>,
+    gateway: Option<IpAddr>,
+    /// All of them.
+    addresses: Vec<Ends>,
     device: &'a str,
     ports: Vec<Lead>,
 }
@@ -98,6 +103,13 @@ impl From<&Port> for Lead {
         let Port { address, host, inside, protocol } = *port;
         Self { host_ip: address, host_port: host, container_port: inside, protocol: protocol.to_string() }
     }
+}
+
+#[derive(Serialize)]
+struct Ends {
+    address: IpAddr,
+    prefix: u8,
+    gateway: IpAddr,
 }
 
 impl Events {
@@ -126,11 +138,22 @@ impl Events {
     }
 
     pub fn started(&mut self, pid: u32, hostname: &str, made: Option<&Made>) {
-        let network = made.map(|made| Network {
-            address: made.addresses.inside.address(),
-            gateway: made.addresses.host.address(),
-            device: &made.device,
-            ports: made.ports().iter().map(Lead::from).collect(),
+        let network = made.map(|made| {
+            let ends = |ends: net::Ends| Ends {
+                address: ends.inside.addr(),
+                prefix: ends.inside.prefix_len(),
+                gateway: ends.host.addr(),
+            };
+            let addresses: Vec<Ends> = made.addresses.ends().map(ends).collect();
+            let first = addresses.first();
+            Network {
+                kind: "veth",
+                address: first.map(|ends| ends.address),
+                gateway: first.map(|ends| ends.gateway),
+                addresses,
+                device: &made.device,
+                ports: made.ports().iter().map(Lead::from).collect(),
+            }
         });
         self.tell("started", Details::Started { pid, hostname, network });
     }

@@ -47,12 +47,18 @@ fn refused(host: &Host, attack: &str) {
 #[test]
 fn a_sandbox_does_not_become_the_hosts_router() {
     let host = crate::host!("perl", "nft");
-    // To all nodes (ff02::1) through the only device: a router's advertisement, which must have a hop limit of 255.
-    let attack = "use Socket; $| = 1; socket my $s, AF_INET6, SOCK_RAW, 58 or die $!; my $index = 2;
+    // To all nodes (ff02::1) through the only device: a router's advertisement, which must have a hop limit of 255. Its
+    // source is forged: the sandbox's own address is also the host's, which takes none from itself.
+    let attack = "use Socket; $| = 1; socket my $s, AF_INET6, SOCK_RAW, 255 or die $!; my $index = 2;
+        my ($from, $all) = map { pack 'H*', $_ } 'fe80' . '0' x 26 . '66', 'ff02' . '0' x 27 . '1'; my $sum = 0;
         my $advertisement = pack 'CCnCCnNN', 134, 0, 0, 64, 0, 1800, 0, 0;
-        setsockopt $s, 41, 18, pack('l', 255) or die $!; setsockopt $s, 41, 17, pack('l', $index) or die $!;
-        my $all = pack 'SnNa16L', AF_INET6, 0, 0, pack('H*', 'ff02' . '0' x 27 . '1'), $index;
-        while (1) { send $s, $advertisement, 0, $all and print qq(sent\\n); select undef, undef, undef, 0.05 }";
+        $sum += $_ for unpack 'n*', $from . $all . pack('NN', 16, 58) . $advertisement;
+        $sum = ($sum & 0xffff) + ($sum >> 16) while $sum >> 16;
+        substr($advertisement, 2, 2) = pack 'n', ~$sum & 0xffff;
+        my $packet = pack('NnCC', 0x60000000, 16, 58, 255) . $from . $all . $advertisement;
+        setsockopt $s, 41, 36, pack('l', 1) or die $!; setsockopt $s, 41, 17, pack('l', $index) or die $!;
+        my $to = pack 'SnNa16L', AF_INET6, 0, 0, $all, $index;
+        while (1) { send $s, $packet, 0, $to and print qq(sent\\n); select undef, undef, undef, 0.05 }";
     refused(&host, attack);
     let mut inside = host.nsl(["run", "--cap-add", "NET_RAW", "--", "perl", "-e", attack]).start();
     let routes = || host.sh("ip -6 route show default");

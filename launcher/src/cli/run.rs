@@ -48,17 +48,26 @@ pub struct Run {
     #[arg(long = "mount", value_name = "type=TYPE,...", help_heading = "Root")]
     pub mounts: Vec<OsString>,
 
-    /// Make a veth pair with NAT, nothing but lo, or use the host's network [default: veth as root, else none]
+    /// Make a veth pair with NAT (veth:NAME: together with all others of NAME), nothing but lo, or use the host's
+    /// network [default: veth as root, else none]
     #[arg(long, value_name = "KIND", value_parser = NetworkKind::parse, help_heading = "Network")]
     pub network: Option<NetworkKind>,
 
-    /// Address of the command's end of the veth pair [default: a free pair]
+    /// Leave the veth pair no way out, and none to the host: only others of the same veth:NAME are reached
+    #[arg(long, help_heading = "Network")]
+    pub internal: bool,
+
+    /// Address of the command's end of the veth pair, IPv4 or IPv6 or one of each [default: a free pair]
     #[arg(long, value_name = "ADDRESS/PREFIX", help_heading = "Network")]
-    pub ip: Option<String>,
+    pub ip: Vec<String>,
 
     /// Address of the host's end, the way out [default: the first of the net of --ip]
     #[arg(long, value_name = "ADDRESS", requires = "ip", help_heading = "Network")]
-    pub gateway: Option<String>,
+    pub gateway: Vec<String>,
+
+    /// Network that the pairs' addresses come from [default: 10.221.0.0/16 and fd6e:736c::/96, or the like]
+    #[arg(long, value_name = "NETWORK/PREFIX", conflicts_with = "ip", help_heading = "Network")]
+    pub pool: Vec<String>,
 
     /// Let a port of this host, at one address IP or all, lead to one inside; CONTAINER alone: any free port of this
     /// host; ranges as in 8000-8010:80-90 [repeatable]
@@ -209,11 +218,15 @@ pub struct Run {
     pub command: Vec<OsString>,
 }
 
+/// The longest name of a network.
+const NAME_MAX: usize = 32;
+
 /// Words of --network.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NetworkKind {
-    /// A pair of virtual devices, one end inside, with NAT to where the host gets (needs root).
-    Veth,
+    /// A pair of virtual devices, one end inside, with NAT to where the host gets (needs root); in a named network, or
+    /// apart from all others.
+    Veth(Option<String>),
     /// Nothing but lo.
     None,
     /// The host's network as it is.
@@ -222,12 +235,21 @@ pub enum NetworkKind {
 
 impl NetworkKind {
     fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "veth" => Ok(Self::Veth),
-            "none" => Ok(Self::None),
-            "host" => Ok(Self::Host),
-            _ => Err("it is veth, none or host".to_owned()),
+        match text.split_once(':') {
+            None if text == "veth" => Ok(Self::Veth(None)),
+            None if text == "none" => Ok(Self::None),
+            None if text == "host" => Ok(Self::Host),
+            Some(("veth", name)) => Self::name(name).map(|name| Self::Veth(Some(name))),
+            _ => Err("it is veth, veth:NAME, none or host".to_owned()),
         }
+    }
+
+    fn name(name: &str) -> Result<String, String> {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
+        if (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(fits) {
+            return Ok(name.to_owned());
+        }
+        Err(format!("the name of a network has 1 to {NAME_MAX} of the characters a-z, 0-9, '_', '.' and '-'"))
     }
 }
 

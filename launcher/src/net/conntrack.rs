@@ -10,15 +10,17 @@ use super::publish::{Port, Protocol};
 use netlink_packet_netfilter::conntrack::{
     ConntrackAttribute, ConntrackMessage, IPTuple, ProtoTuple, Protocol as Number, Tuple,
 };
-use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily};
+use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily, NetfilterSubsystem};
 use nix::errno::Errno;
-use rtnetlink::packet_core::{DefaultNla, Emitable, NLA_F_NESTED, NLM_F_ACK, NLM_F_DUMP, NetlinkPayload};
+use rtnetlink::packet_core::{DefaultNla, Emitable, NLA_F_NESTED, NLM_F_ACK, NLM_F_DUMP, NetlinkPayload, Nla};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
+/// `IPCTNL_MSG_CT_GET`.
+const GET: u8 = 1;
 /// `CTA_FILTER`, and in it `CTA_FILTER_ORIG_FLAGS` and `CTA_FILTER_REPLY_FLAGS`.
 const FILTER: u16 = 25;
 const ORIGINAL: u16 = 1;
@@ -43,15 +45,18 @@ pub(super) fn forget_before(ports: &[Port]) {
             let mut wanted = vec![ProtoTuple::Protocol(Number::from(protocol.number()))];
             wanted.extend(one.then_some(ProtoTuple::DestinationPort(*first)));
             let flags = BY_PROTOCOL | if one { BY_DESTINATION_PORT } else { 0 };
-            let tuple = ConntrackAttribute::CtaTupleOrig(vec![Tuple::Proto(wanted)]);
-            forgotten += forget(socket, NetfilterProtoFamily::Unspec, (tuple, ORIGINAL, flags), |connection| {
-                // What goes out through this host to the same port elsewhere is none of these.
-                connection.goes_to(protocol).is_some_and(|(address, number)| {
-                    numbers.binary_search(&number).is_ok()
-                        && of_protocol().any(|port| port.host == number && port.is_of(address))
-                        && is_local(address)
-                })
-            })?;
+            // The kernel filters those of one version of IP at a time.
+            for family in [NetfilterProtoFamily::IPv4, NetfilterProtoFamily::IPv6] {
+                let tuple = ConntrackAttribute::CtaTupleOrig(vec![Tuple::Proto(wanted.clone())]);
+                forgotten += forget(socket, family, (tuple, ORIGINAL, flags), |connection| {
+                    // What goes out through this host to the same port elsewhere is none of these.
+                    connection.goes_to(protocol).is_some_and(|(address, number)| {
+                        numbers.binary_search(&number).is_ok()
+                            && of_protocol().any(|port| port.host == number && port.is_of(address))
+                            && is_local(address)
+                    })
+                })?;
+            }
         }
         Ok(forgotten)
     };
@@ -59,12 +64,11 @@ pub(super) fn forget_before(ports: &[Port]) {
 }
 
 /// Forgets what leads to the sandbox.
-pub(super) fn forget_after(addresses: &Addresses) {
+pub(super) fn forget_after(addresses: Addresses) {
     let work = |socket: &OwnedFd| {
         let mut forgotten = 0;
-        let v6 = addresses.inside_v6().map(|address| (NetfilterProtoFamily::IPv6, IpAddr::V6(address)));
-        let v4 = (NetfilterProtoFamily::IPv4, IpAddr::V4(addresses.inside.address()));
-        for (family, address) in [Some(v4), v6].into_iter().flatten() {
+        for address in addresses.inside() {
+            let family = if address.is_ipv4() { NetfilterProtoFamily::IPv4 } else { NetfilterProtoFamily::IPv6 };
             let tuple = ConntrackAttribute::CtaTupleReply(vec![Tuple::Ip(vec![IPTuple::SourceAddress(address)])]);
             let filter = (tuple, REPLY, BY_SOURCE);
             forgotten += forget(socket, family, filter, |connection| connection.answers_from(address))?;
@@ -90,9 +94,14 @@ fn forget(
     (tuple, direction, flags): (ConntrackAttribute, u16, u32),
     mut is_meant: impl FnMut(&Connection) -> bool,
 ) -> io::Result<usize> {
-    let flags = DefaultNla::new(direction, flags.to_ne_bytes().to_vec());
-    let filter = ConntrackAttribute::Other(nested(FILTER, &flags));
-    let list = message(family, NLM_F_DUMP, ConntrackMessage::Get(vec![tuple, filter]));
+    let filter = DefaultNla::new(direction, flags.to_ne_bytes().to_vec());
+    // An attribute that the crate does not know it would not mark as nested, as the kernel wants it here.
+    let list = NetfilterMessageInner::Other {
+        subsys: NetfilterSubsystem::Conntrack,
+        message_type: GET,
+        attributes: vec![nested(tuple.kind(), &value(&tuple)), nested(FILTER, &emitted(&filter))],
+    };
+    let list = message(family, NLM_F_DUMP, list);
     let mut found: Vec<_> = ask(socket, &mut [list])?.into_iter().filter_map(Connection::new).collect();
     found.retain(&mut is_meant);
     for Connection { family, original, .. } in &found {
@@ -106,10 +115,20 @@ fn forget(
     Ok(found.len())
 }
 
-fn nested(kind: u16, attribute: &DefaultNla) -> DefaultNla {
+fn nested(kind: u16, value: &[u8]) -> DefaultNla {
+    DefaultNla::new(kind | NLA_F_NESTED, value.to_vec())
+}
+
+fn value(attribute: &impl Nla) -> Vec<u8> {
+    let mut bytes = vec![0; attribute.value_len()];
+    attribute.emit_value(&mut bytes);
+    bytes
+}
+
+fn emitted(attribute: &impl Emitable) -> Vec<u8> {
     let mut bytes = vec![0; attribute.buffer_len()];
     attribute.emit(&mut bytes);
-    DefaultNla::new(kind | NLA_F_NESTED, bytes)
+    bytes
 }
 
 /// One that the kernel has told of.

@@ -15,20 +15,20 @@
 //!
 //! What has no mark is rejected by the static table behind it, also where this one is gone.
 
+use super::group::LISTED;
 use super::nftables::{
     ESTABLISHED, End, Message, NEW, Phrase, RELATED, accept, address, chain, connection_is, count_in, counter, icmpv6,
     is_tcp, mark, name_is, reject, reset, rule, to_ports,
 };
 use super::publish::{Protocol, range};
 use crate::error::{Error, Result};
+use ipnet::IpNet;
 use netlink_packet_netfilter::nftables::InetHookNumber::PreRouting;
 use netlink_packet_netfilter::nftables::{MetaKey, Operator};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-/// The bit of the device's group that says that there is a list, and of a packet's mark that it found its place there.
-pub(super) const BIT: u32 = 0x4000_0000;
 /// Before the static table's look at the mark.
 const PRIORITY: i32 = -141;
 /// The counter of what was refused.
@@ -42,8 +42,7 @@ const DOMAIN: u16 = 53;
 /// Where a permission leads.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Place {
-    /// An address with the length of a prefix.
-    Network(IpAddr, u8),
+    Network(IpNet),
     /// What this name is resolved to when the sandbox starts.
     Name(String),
 }
@@ -102,14 +101,14 @@ impl Permission {
 
     /// The same for one address.
     pub(super) fn of(address: IpAddr, ports: Option<(RangeInclusive<u16>, Protocol)>) -> Self {
-        let prefix = if address.is_ipv4() { 32 } else { 128 };
-        Self { to: Place::Network(address, prefix), ports }
+        Self { to: Place::Network(address.into()), ports }
     }
 
     fn condition(&self) -> Option<Phrase> {
-        let Place::Network(network, prefix) = self.to else { return None };
+        let Place::Network(network) = self.to else { return None };
         let ports = self.ports.as_ref().map(|(ports, protocol)| to_ports(protocol.number(), ports));
-        Some([address(End::Destination, Operator::Equal, network, prefix), ports.unwrap_or_default()].concat())
+        let there = address(End::Destination, Operator::Equal, network.addr(), network.prefix_len());
+        Some([there, ports.unwrap_or_default()].concat())
     }
 }
 
@@ -123,21 +122,10 @@ impl Place {
             _ => return Err(format!("'{address}' is neither an address nor a name")),
         };
         let longest = if bracketed { 128 } else { 32 };
-        let prefix = prefix.map_or(Some(longest), |prefix| prefix.parse().ok().filter(|prefix| *prefix <= longest));
-        let prefix = prefix.ok_or_else(|| format!("'{text}' has no prefix from /0 to /{longest}"))?;
-        Ok(Self::Network(first_of(network, prefix), prefix))
-    }
-}
-
-fn first_of(address: IpAddr, prefix: u8) -> IpAddr {
-    let prefix = u32::from(prefix);
-    match address {
-        IpAddr::V4(address) => {
-            Ipv4Addr::from_bits(address.to_bits() & u32::MAX.checked_shl(32 - prefix).unwrap_or(0)).into()
-        }
-        IpAddr::V6(address) => {
-            Ipv6Addr::from_bits(address.to_bits() & u128::MAX.checked_shl(128 - prefix).unwrap_or(0)).into()
-        }
+        let prefix = prefix.map_or(Some(longest), |prefix| prefix.parse().ok());
+        let network = prefix.and_then(|prefix| IpNet::new(network, prefix).ok());
+        let network = network.ok_or_else(|| format!("'{text}' has no prefix from /0 to /{longest}"))?;
+        Ok(Self::Network(network.trunc()))
     }
 }
 
@@ -156,7 +144,7 @@ fn ports(text: &str) -> std::result::Result<(RangeInclusive<u16>, Protocol), Str
 /// What keeps `device` to these.
 pub(super) fn rules(device: &str, permissions: &[Permission]) -> Vec<Message> {
     let add = |phrases: Vec<Phrase>| rule(device, CHAIN, phrases);
-    let permit = |condition: Phrase| add(vec![condition, mark(BIT), accept()]);
+    let permit = |condition: Phrase| add(vec![condition, mark(LISTED), accept()]);
     let mut messages = vec![
         counter(device, REFUSED),
         chain(device, CHAIN, "filter", PreRouting, PRIORITY),
@@ -177,10 +165,10 @@ pub(super) fn rules(device: &str, permissions: &[Permission]) -> Vec<Message> {
 impl fmt::Display for Permission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.to {
-            Place::Network(address @ IpAddr::V4(_), 32) => write!(f, "{address}")?,
-            Place::Network(address @ IpAddr::V4(_), prefix) => write!(f, "{address}/{prefix}")?,
-            Place::Network(address @ IpAddr::V6(_), 128) => write!(f, "[{address}]")?,
-            Place::Network(address @ IpAddr::V6(_), prefix) => write!(f, "[{address}/{prefix}]")?,
+            Place::Network(IpNet::V4(one)) if one.prefix_len() == 32 => write!(f, "{}", one.addr())?,
+            Place::Network(IpNet::V6(one)) if one.prefix_len() == 128 => write!(f, "[{}]", one.addr())?,
+            Place::Network(network @ IpNet::V4(_)) => write!(f, "{network}")?,
+            Place::Network(network @ IpNet::V6(_)) => write!(f, "[{network}]")?,
             Place::Name(name) => f.write_str(name)?,
         }
         let Some((ports, protocol)) = &self.ports else { return Ok(()) };

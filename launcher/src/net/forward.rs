@@ -1,15 +1,24 @@
-//! Forwarding of IPv4 on the host: switched on when it is off, and never off again, since others may rely on it.
+//! Forwarding on the host: switched on where it is off and needed, and never off again, since others may rely on it.
 
-use crate::error::Error;
+use super::host::{device_name, lookup};
+use super::rtnl::{failed, step};
+use crate::error::{Error, Result};
+use futures_util::TryStreamExt;
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol};
+use rtnetlink::{Handle, RouteMessageBuilder};
 use std::fs;
 use std::io;
+use std::net::Ipv6Addr;
 
-const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+const IPV4: &str = "/proc/sys/net/ipv4/ip_forward";
+const IPV6: &str = "/proc/sys/net/ipv6/conf";
+/// Where the internet of IPv6 is.
+const OUTSIDE: Ipv6Addr = Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1);
 
 /// A host that cannot forward still has sandboxes that reach the host itself: so this warns and goes on.
-pub(super) fn ensure() {
+pub(super) fn ensure_ipv4() {
     let _span = tracing::debug_span!("forward").entered();
-    match switch_on() {
+    match switch_on(IPV4) {
         Ok(false) => {}
         Ok(true) => tracing::info!("switched on forwarding of IPv4 (net.ipv4.ip_forward=1); it stays on"),
         Err(error) => {
@@ -19,10 +28,81 @@ pub(super) fn ensure() {
     }
 }
 
+/// Whether IPv6 is forwarded for `device`; it is switched on if there is somewhere to go.
+///
+/// With `all.forwarding` a host no longer learns its own way out from the advertisements of routers, unless `accept_ra`
+/// is 2. So the two devices alone are switched on, where the kernel can do that (`force_forwarding`, Linux 6.17).
+pub(super) async fn ensure_ipv6(host: &Handle, device: &str, has_peers: bool) -> Result<bool> {
+    if is_on(&format!("{IPV6}/all/forwarding")) {
+        return Ok(true);
+    }
+    let route = step("look up the way out of IPv6", lookup(host, OUTSIDE.into())).await?.flatten();
+    let uplink = match route.as_ref().and_then(output) {
+        Some(index) => device_name(host, index).await.ok(),
+        None if has_peers => None,
+        None => return Ok(false),
+    };
+    let mut devices = vec![device.to_owned()];
+    devices.extend(uplink);
+    let forced = devices.iter().map(|device| switch_on(&format!("{IPV6}/{device}/force_forwarding")));
+    match forced.collect::<io::Result<Vec<bool>>>() {
+        Ok(changed) => {
+            for (device, _) in devices.iter().zip(changed).skip(1).filter(|(_, changed)| *changed) {
+                tracing::info!(
+                    "switched on forwarding of IPv6 (net.ipv6.conf.{device}.force_forwarding=1); it stays on"
+                );
+            }
+            return Ok(true);
+        }
+        Err(error) => tracing::debug!("forwarding of IPv6 by device: {error}"),
+    }
+    if let Some(learner) = learner(host).await? {
+        let mend = format!("sysctl net.ipv6.conf.{learner}.accept_ra=2 net.ipv6.conf.all.forwarding=1");
+        tracing::info!(
+            "the sandbox gets no way out of IPv6: with forwarding, {learner} would no longer learn its routes (hint: {mend})"
+        );
+        return Ok(false);
+    }
+    match switch_on(&format!("{IPV6}/all/forwarding")) {
+        Ok(_) => tracing::info!("switched on forwarding of IPv6 (net.ipv6.conf.all.forwarding=1); it stays on"),
+        Err(error) => {
+            tracing::debug!("forwarding of IPv6: {error}");
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A device that has routes from the advertisements of a router, and would lose them.
+async fn learner(host: &Handle) -> Result<Option<String>> {
+    let all = host.route().get(RouteMessageBuilder::<Ipv6Addr>::new().build()).execute();
+    let routes: Vec<_> = all.try_collect().await.map_err(|error| failed("read the host's routes", &error))?;
+    for route in routes.iter().filter(|route| route.header.protocol == RouteProtocol::Ra) {
+        let Some(index) = output(route) else { continue };
+        let Ok(device) = device_name(host, index).await else { continue };
+        let accepts = fs::read_to_string(format!("{IPV6}/{device}/accept_ra")).unwrap_or_default();
+        if accepts.trim() != "2" {
+            return Ok(Some(device));
+        }
+    }
+    Ok(None)
+}
+
+fn output(route: &RouteMessage) -> Option<u32> {
+    route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    })
+}
+
+fn is_on(file: &str) -> bool {
+    fs::read(file).is_ok_and(|value| value.trim_ascii() == b"1")
+}
+
 /// Whether something was changed.
-fn switch_on() -> io::Result<bool> {
-    if fs::read(IP_FORWARD)?.trim_ascii() == b"0" {
-        fs::write(IP_FORWARD, "1")?;
+fn switch_on(file: &str) -> io::Result<bool> {
+    if fs::read(file)?.trim_ascii() == b"0" {
+        fs::write(file, "1")?;
         return Ok(true);
     }
     Ok(false)

@@ -1,16 +1,17 @@
 //! What the host already has: which addresses are free, and who holds those that are not. Reads only.
 
-use super::cidr::Ipv4Cidr;
 use super::pair::{link_by_name, one};
-use super::plan::{Addresses, POOLS, WIDEST};
+use super::plan::{Addresses, Ends, WIDEST};
 use super::rtnl::{Answer, connect, errno, failed, run, step};
 use crate::error::{Error, Result};
-use futures_util::{StreamExt, future::join};
+use futures_util::StreamExt;
+use futures_util::future::join3;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nix::errno::Errno;
 use rtnetlink::packet_route::link::LinkAttribute;
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteType};
 use rtnetlink::{Handle, RouteMessageBuilder};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -47,34 +48,54 @@ impl Holder {
     }
 }
 
-/// The slot's pair out of the first pool in which the host has no route to it but a default one.
+/// The slot's pair out of the first pool in which the host has no route to it but a default one. Without IPv6 on the host, or where its prefix is routed, there is IPv4 alone.
 ///
 /// The kernel looks the routes up, so the cost does not grow with their number.
-pub(super) async fn free_addresses(host: &Handle, slot: u32) -> Result<Option<Addresses>> {
-    for addresses in POOLS.into_iter().filter_map(|pool| Addresses::of_slot(pool, slot)) {
-        let (first, second) =
-            join(is_routed(host, addresses.host.address()), is_routed(host, addresses.inside.address())).await;
-        if !first? && !second? {
+pub(super) async fn free_addresses(
+    host: &Handle,
+    pools: &[Ipv4Net],
+    prefix: Ipv6Net,
+    slot: u32,
+) -> Result<Option<Addresses>> {
+    for pool in pools {
+        let mut addresses = Addresses::of_slot(*pool, prefix, slot);
+        let (Some(ipv4), Some(ipv6)) = (addresses.ipv4, addresses.ipv6) else { continue };
+        let lookups = (is_routed(host, ipv4.host), is_routed(host, ipv4.inside), is_routed(host, ipv6.host));
+        let (first, second, third) = join3(lookups.0, lookups.1, lookups.2).await;
+        if third?.unwrap_or(true) {
+            addresses.ipv6 = None;
+        }
+        if first? != Some(true) && second? != Some(true) {
             return Ok(Some(addresses));
         }
-        tracing::debug!("the host routes {} elsewhere", addresses.host.network());
+        tracing::debug!("the host routes {} elsewhere", ipv4.host.trunc());
     }
     Ok(None)
 }
 
-async fn is_routed(host: &Handle, address: Ipv4Addr) -> Result<bool> {
-    let mut route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, 32).build();
-    // Answer with the route that matches, not with the way a packet would take.
-    route.header.flags |= RouteFlags::FibMatch;
-    let lookup = async {
-        match one(host.route().get(route).execute()).await {
-            Ok(route) => Ok(route.header.destination_prefix_length >= WIDEST),
-            // No route at all, or one that refuses: a pair of addresses may stand there.
-            Err(error) if errno(&error).is_some() => Ok(false),
-            Err(error) => Err(error),
-        }
+/// Nothing if the host does not have the address's family.
+async fn is_routed(host: &Handle, address: IpNet) -> Result<Option<bool>> {
+    let what = format_args!("look up the route to {}", address.addr());
+    let route = step(what, lookup(host, address.addr())).await?;
+    Ok(route.map(|route| route.is_some_and(|route| route.header.destination_prefix_length >= WIDEST)))
+}
+
+/// The host's route to an address: the route that matches, not the way a packet would take. Nothing within, if there is
+/// none or one that refuses; nothing at all without the address's family.
+pub(super) async fn lookup(host: &Handle, address: IpAddr) -> Answer<Option<Option<RouteMessage>>> {
+    let mut route = match address {
+        IpAddr::V4(address) => RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, 32).build(),
+        IpAddr::V6(address) => RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(address, 128).build(),
     };
-    step(format_args!("look up the route to {address}"), lookup).await
+    route.header.flags |= RouteFlags::FibMatch;
+    match one(host.route().get(route).execute()).await {
+        Ok(route) => Ok(Some(Some(route))),
+        Err(error) => match errno(&error) {
+            Some(Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT) => Ok(None),
+            Some(_) => Ok(Some(None)),
+            None => Err(error),
+        },
+    }
 }
 
 /// Says why a fixed pair cannot be, if it cannot. Waits a little for what a sandbox that has ended leaves behind.
@@ -83,10 +104,14 @@ pub(super) fn check(addresses: &Addresses) -> Result<()> {
     loop {
         let conflict = run(async {
             let host = connect()?;
-            match conflict(&host, addresses).await? {
-                Some(conflict) => conflict.judge(&host, addresses).await,
-                None => Ok(None),
+            for ends in addresses.ends() {
+                if let Some(conflict) = conflict(&host, &ends).await?
+                    && let Some(verdict) = conflict.judge(&host, &ends).await?
+                {
+                    return Ok(Some(verdict));
+                }
             }
+            Ok(None)
         })?;
         match conflict {
             None => return Ok(()),
@@ -98,18 +123,22 @@ pub(super) fn check(addresses: &Addresses) -> Result<()> {
 
 /// A route of the host that stands in the way.
 struct Conflict {
-    route: Ipv4Cidr,
+    route: IpNet,
     /// It is one of the two addresses themselves, which the host has already.
     address: bool,
     device: Option<u32>,
 }
 
-async fn conflict(host: &Handle, addresses: &Addresses) -> Result<Option<Conflict>> {
+async fn conflict(host: &Handle, wanted: &Ends) -> Result<Option<Conflict>> {
     let mut found: Option<Conflict> = None;
-    let mut routes = pin!(host.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build()).execute());
+    let all = match wanted.host {
+        IpNet::V4(_) => RouteMessageBuilder::<Ipv4Addr>::new().build(),
+        IpNet::V6(_) => RouteMessageBuilder::<Ipv6Addr>::new().build(),
+    };
+    let mut routes = pin!(host.route().get(all).execute());
     while let Some(route) = routes.next().await {
         let route = route.map_err(|error| failed("read the host's routes", &error))?;
-        if let Some(conflict) = Conflict::of(&route, addresses) {
+        if let Some(conflict) = Conflict::of(&route, wanted) {
             // An address says more than the route to its network.
             if found.as_ref().is_none_or(|found| conflict.address && !found.address) {
                 found = Some(conflict);
@@ -120,7 +149,7 @@ async fn conflict(host: &Handle, addresses: &Addresses) -> Result<Option<Conflic
 }
 
 impl Conflict {
-    fn of(route: &RouteMessage, wanted: &Addresses) -> Option<Self> {
+    fn of(route: &RouteMessage, wanted: &Ends) -> Option<Self> {
         let RouteHeader { destination_prefix_length: prefix, table, kind, .. } = route.header;
         let local = kind == RouteType::Local;
         if !matches!(table, RouteHeader::RT_TABLE_MAIN | RT_TABLE_LOCAL)
@@ -130,20 +159,22 @@ impl Conflict {
             return None;
         }
         let destination = route.attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet(address)) => Ipv4Cidr::new(*address, prefix),
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => IpNet::new((*address).into(), prefix).ok(),
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => IpNet::new((*address).into(), prefix).ok(),
             _ => None,
         })?;
         let device = route.attributes.iter().find_map(|attribute| match attribute {
             RouteAttribute::Oif(index) => Some(*index),
             _ => None,
         });
-        let ends = [wanted.host.address(), wanted.inside.address()];
-        let address = local && ends.contains(&destination.address());
-        destination.overlaps(wanted.host).then_some(Self { route: destination, address, device })
+        let ends = [wanted.host.addr(), wanted.inside.addr()];
+        let address = local && ends.contains(&destination.addr());
+        let overlaps = destination.contains(&wanted.host.network()) || wanted.host.contains(&destination.network());
+        overlaps.then_some(Self { route: destination, address, device })
     }
 
     /// The error that this conflict is and who holds the device, unless it has vanished.
-    async fn judge(self, host: &Handle, wanted: &Addresses) -> Result<Option<(Error, Holder)>> {
+    async fn judge(self, host: &Handle, wanted: &Ends) -> Result<Option<(Error, Holder)>> {
         let name = match self.device {
             Some(index) => match device_name(host, index).await {
                 Ok(name) => name,
@@ -154,11 +185,11 @@ impl Conflict {
         };
         let holder = if is_ours(&name) { holder(host, &name).await? } else { Holder::Host };
         let error = if self.address {
-            taken(self.route.address(), &name, holder)
+            taken(self.route.addr(), &name, holder)
         } else {
             Error::new(
-                format!("use the network {}", wanted.host.network()),
-                format!("it overlaps {} on {name}", self.route.network()),
+                format!("use the network {}", wanted.host.trunc()),
+                format!("it overlaps {} on {name}", self.route.trunc()),
             )
             .hint("choose a network that the host has no route to, or leave --ip away")
         };
@@ -170,7 +201,7 @@ impl Conflict {
 const RT_TABLE_LOCAL: u8 = 255;
 
 /// The error for an address that stands on a device of the host already.
-pub(super) fn taken(address: Ipv4Addr, name: &str, holder: Holder) -> Error {
+pub(super) fn taken(address: IpAddr, name: &str, holder: Holder) -> Error {
     let (cause, hint) = match holder {
         Holder::Host => (format!("the host has it on {name}"), "choose another address"),
         Holder::Sandbox => (format!("another sandbox has it, by {name}"), "choose another address"),
@@ -185,7 +216,8 @@ fn is_ours(name: &str) -> bool {
     name.strip_prefix("nsl").is_some_and(|rest| rest.starts_with('-') || rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-async fn device_name(host: &Handle, index: u32) -> Answer<String> {
+/// The name of the device with this index.
+pub(super) async fn device_name(host: &Handle, index: u32) -> Answer<String> {
     let link = one(host.link().get().match_index(index).execute()).await?;
     Ok(link
         .attributes
@@ -237,7 +269,7 @@ mod tests {
 
     fn conflicts(route: &RouteMessage) -> bool {
         let [host, inside] = ["192.168.1.1/24", "192.168.1.2/24"].map(|end| end.parse().unwrap());
-        Conflict::of(route, &Addresses { host, inside }).is_some()
+        Conflict::of(route, &Ends { host, inside }).is_some()
     }
 
     #[test]
@@ -254,14 +286,16 @@ mod tests {
 
     #[test]
     fn devices_of_nsl_are_known_by_their_names() {
-        assert!(is_ours("nsl0") && is_ours(&fixed_name(Ipv4Addr::new(192, 168, 1, 1))));
-        assert_eq!(fixed_name(Ipv4Addr::new(192, 168, 1, 1)), "nsl-c0a80101");
+        let ipv4 = fixed_name(Ipv4Addr::new(192, 168, 1, 1).into());
+        let ipv6 = fixed_name(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0xab, 1).into());
+        assert_eq!((&*ipv4, &*ipv6), ("nsl-c0a80101", "nsl-6-00ab0001"));
+        assert!(is_ours("nsl0") && is_ours(&ipv4) && is_ours(&ipv6));
         assert!(!is_ours("nslookup") && !is_ours("eth0"));
     }
 
     #[test]
     fn a_taken_address_names_its_holder() {
-        let address = Ipv4Addr::new(192, 168, 1, 1);
+        let address = Ipv4Addr::new(192, 168, 1, 1).into();
         assert_eq!(
             taken(address, "nsl-c0a80101", Holder::Sandbox).to_string(),
             "cannot use the address 192.168.1.1: another sandbox has it, by nsl-c0a80101 \

@@ -1,12 +1,12 @@
 //! The network of a sandbox that has one of its own: a veth pair, its addresses, NAT, and the files of names.
 //!
-//! Planning is pure, checking reads the host, preparing takes ports of it, creating changes it. What creating makes for one sandbox is dropped by
-//! the kernel when the sandbox's namespace ends; there is no file of state.
+//! Planning is pure, checking reads the host, preparing takes ports of it, creating changes it. What is made for one
+//! sandbox is dropped by the kernel when its namespace ends, or nsl does; there is no file of state.
 
-mod cidr;
 mod conntrack;
 mod egress;
 mod forward;
+mod group;
 mod host;
 mod loopback;
 pub mod names;
@@ -22,7 +22,7 @@ mod rtnl;
 mod socket;
 
 pub use egress::parse_all as permissions;
-pub use plan::{Addresses, Request, VethPlan, Wanted, plan};
+pub use plan::{Addresses, Ends, Request, VethPlan, Wanted, plan};
 pub use publish::{Port, parse_all as publications};
 pub use resolve::Known;
 
@@ -66,7 +66,7 @@ impl Made {
     /// The sandbox has ended. Says how many connections were refused, if there was a list of those that were not.
     pub fn settle(&self) -> Option<u64> {
         if !self.ports().is_empty() {
-            conntrack::forget_after(&self.addresses);
+            conntrack::forget_after(self.addresses);
         }
         self.table.as_ref().and_then(own::Table::refused)
     }
@@ -75,7 +75,7 @@ impl Made {
 /// Says why the plan cannot be carried out on this host, if it cannot. Changes nothing.
 pub fn check(plan: &VethPlan) -> Result<()> {
     match &plan.wanted {
-        Wanted::Pool => Ok(()),
+        Wanted::Pool { .. } => Ok(()),
         Wanted::Fixed(addresses) => host::check(addresses),
     }
 }
@@ -98,18 +98,25 @@ pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: OwnedFd) ->
     let Prepared { reserved, known, servers } = prepared;
     let pair = rtnl::run(async {
         let (host, inside) = (rtnl::connect()?, rtnl::connect_over(inside));
-        let pair = pair::make(&host, plan, pid).await?;
+        let mut pair = pair::make(&host, plan, pid).await?;
         // They keep sandboxes apart, so they must stand before a packet can come out of this one.
-        nat::ensure();
-        pair::configure(&host, &inside, &pair).await?;
-        if pair.addresses.inside_v6().is_some() && reserved.is_on_loopback(Port::is_of_ipv6) {
+        if !nat::ensure(plan)? {
+            pair.without_ipv6();
+        }
+        let ipv6 = pair.addresses.ipv6.is_some()
+            && plan.is_forwarded()
+            && forward::ensure_ipv6(&host, &pair.name, plan.network.is_some()).await?;
+        pair::configure(&host, &inside, &mut pair, ipv6).await?;
+        if pair.addresses.ipv6.is_some() && reserved.is_on_loopback(Port::is_of_ipv6) {
             loopback::open_v6(&host, pair.index, &pair.name).await;
         }
         Ok(pair)
     })?;
-    forward::ensure();
+    if plan.is_forwarded() && pair.addresses.ipv4.is_some() {
+        forward::ensure_ipv4();
+    }
     let permissions = plan.egress.as_ref().map(|permissions| resolve::replace(permissions, &known, &servers));
-    let table = own::make(&pair.name, &pair.addresses, &reserved.ports, permissions.as_deref())?;
+    let table = own::make(&pair.name, pair.addresses, &reserved.ports, permissions.as_deref())?;
     if !reserved.ports.is_empty() {
         if reserved.is_on_loopback(Port::is_of_ipv4) {
             loopback::open(&pair.name);

@@ -107,8 +107,8 @@ pub fn lines(known: &[Known]) -> String {
 
 /// What /etc/hosts says inside: loopback, and the sandbox by its name. Without an address of its own it is found on
 /// loopback, as Debian has it.
-pub fn hosts(hostname: &str, address: Option<Ipv4Addr>) -> Vec<u8> {
-    let address = address.unwrap_or(Ipv4Addr::new(127, 0, 1, 1));
+pub fn hosts(hostname: &str, address: Option<IpAddr>) -> Vec<u8> {
+    let address = address.unwrap_or(Ipv4Addr::new(127, 0, 1, 1).into());
     let alias = match hostname.split_once('.') {
         Some((short, _)) if !short.is_empty() => format!(" {short}"),
         _ => String::new(),
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn the_sandbox_knows_itself_by_name() {
         let text = |hostname, address| String::from_utf8(hosts(hostname, address)).unwrap();
-        assert!(text("box", Some(Ipv4Addr::new(10, 221, 0, 1))).ends_with("\n10.221.0.1 box\n"));
+        assert!(text("box", Some(Ipv4Addr::new(10, 221, 0, 1).into())).ends_with("\n10.221.0.1 box\n"));
         assert!(text("box.example.org", None).ends_with("\n127.0.1.1 box.example.org box\n"));
         assert!(text("box", None).starts_with("127.0.0.1 localhost\n"));
     }

@@ -1,21 +1,17 @@
 //! The table `inet nsl`: the way out for all sandboxes, and what keeps them apart.
 //!
-//! It is one for the host and static: it goes by the names of devices, so it knows neither addresses nor sandboxes,
-//! and can stay when the last one ends. In the words of nft(8):
-//!
-//! ```text
-//! table inet nsl {
-//!     chain prerouting  { type filter hook prerouting priority raw;  iifname "nsl*" ip daddr 127.0.0.0/8 drop
-//!                                                                    iifname "nsl*" meta nfproto ipv6 drop }
-//!     chain forward     { type filter hook forward priority filter;  iifname "nsl*" oifname "nsl*" drop }
-//!     chain postrouting { type nat hook postrouting priority srcnat; iifname "nsl*" oifname != "nsl*" masquerade }
-//! }
-//! ```
+//! It is one for the host and static: it goes by the names and groups of devices, so it knows neither addresses nor
+//! sandboxes, and can stay when the last one ends. What it says stands, in the words of nft(8), in
+//! tests/golden/nftables.txt, which a test compares with what the kernel has.
 
+use super::group::{INTERNAL, LISTED, NETWORK};
 use super::nftables::{
-    End, Message, address, ask, chain, commit, connect, drop_packet, is_ipv6, masquerade, message, name_starts, rule,
+    DESTINATION_CHANGED, End, Message, NEW, Phrase, Type, accept, address, ask, bits, chain, commit, concatenation,
+    connect, connection_has, connection_is, drop_packet, elements, icmpv6, in_set, is_ipv6, is_rightly_from, is_tcp,
+    masquerade, message, name_starts, reject, reset, rule, set, unmark,
 };
-use crate::error::Error;
+use super::plan::VethPlan;
+use crate::error::{Error, Result};
 use netlink_packet_netfilter::NetfilterMessageInner;
 use netlink_packet_netfilter::NetfilterProtoFamily::Inet;
 use netlink_packet_netfilter::nftables::{
@@ -24,32 +20,55 @@ use netlink_packet_netfilter::nftables::{
 use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL, NetlinkPayload};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
 const TABLE: &str = "nsl";
 /// Every device of nsl's on the host has a name that starts so.
 const DEVICES: &str = "nsl";
 /// Counts up with every change of the rules below.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// What the version stands behind in the table's comment.
 const COMMENT: &str = "rules of nsl, version ";
 /// `NFTNL_UDATA_TABLE_COMMENT`: how nft(8) finds the comment in the user data.
 const UDATA_COMMENT: u8 = 0;
 /// Another nsl may make or replace the table between our look and our transaction, hardly more often than this.
 const TRIES: u32 = 4;
+/// Pairs of groups that are of one named network.
+const NETWORKS: &str = "networks";
 
-/// Sees to it that the table stands. Without it a sandbox reaches this host only: this warns and goes on.
-pub(super) fn ensure() {
+/// Sees to it that the table stands. Without it a sandbox reaches this host only: this warns, and says false; unless
+/// the sandbox was to be kept from something, or with others.
+pub(super) fn ensure(plan: &VethPlan) -> Result<bool> {
     let _span = tracing::debug_span!("nat").entered();
-    match connect().and_then(|socket| ensure_table(&socket)) {
-        Ok(false) => {}
-        Ok(true) => tracing::debug!("made the nftables table inet {TABLE}, version {VERSION}"),
+    let stand = |socket: OwnedFd| {
+        if ensure_table(&socket)? {
+            tracing::debug!("made the nftables table inet {TABLE}, version {VERSION}");
+        }
+        commit_network(&socket, plan.group() & NETWORK)
+    };
+    match connect().and_then(stand) {
+        Ok(()) => Ok(true),
         Err(error) => {
             let error = Error::io(format!("make the nftables table inet {TABLE}"), &error);
+            if plan.group() != 0 {
+                return Err(error.hint("what was asked of the network takes nftables: try modprobe nf_tables"));
+            }
             tracing::warn!("{error}; the sandbox reaches this host only and is not kept apart from other sandboxes");
+            Ok(false)
         }
     }
+}
+
+/// Lets those that are in a named network reach each other, whatever else holds for them.
+fn commit_network(socket: &OwnedFd, network: u32) -> io::Result<()> {
+    if network == 0 {
+        return Ok(());
+    }
+    let variants = [0, INTERNAL, LISTED, INTERNAL | LISTED].map(|bits| (network | bits).to_ne_bytes());
+    let pairs =
+        variants.iter().flat_map(|from| variants.iter().map(move |to| (concatenation(&[from, to]), Vec::new())));
+    commit(socket, elements(TABLE, NETWORKS, &pairs.collect::<Vec<_>>()))
 }
 
 /// Whether something was changed.
@@ -112,23 +131,96 @@ fn version_in(user_data: &[u8]) -> Option<u32> {
     comment.strip_prefix(COMMENT)?.trim_end_matches('\0').parse().ok()
 }
 
-fn rules() -> [Message; 8] {
-    let from_sandbox = || name_starts(MetaKey::Iifname, Operator::Equal, DEVICES);
-    let to_sandbox = name_starts(MetaKey::Oifname, Operator::Equal, DEVICES);
-    let to_elsewhere = name_starts(MetaKey::Oifname, Operator::NotEqual, DEVICES);
-    let to_loopback = address(End::Destination, Operator::Equal, Ipv4Addr::LOCALHOST.into(), 8);
-    [
+fn rules() -> Vec<Message> {
+    let mut messages = vec![
         table(NLM_F_CREATE | NLM_F_EXCL, NfTablesMessage::NewTable, Some(user_data(VERSION))),
+        set(TABLE, NETWORKS, &[Type::DeviceGroup, Type::DeviceGroup], &[]),
         chain(TABLE, "prerouting", "filter", InetHookNumber::PreRouting, -300),
+        // Behind where connections are known (-200), and behind the lists of single sandboxes.
+        chain(TABLE, "lists", "filter", InetHookNumber::PreRouting, -140),
+        chain(TABLE, "input", "filter", InetHookNumber::LocalIn, 0),
         chain(TABLE, "forward", "filter", InetHookNumber::Forward, 0),
         chain(TABLE, "postrouting", "nat", InetHookNumber::PostRouting, 100),
+    ];
+    let rules = [prerouting().to_vec(), lists().to_vec(), input().to_vec(), forward().to_vec(), postrouting().to_vec()];
+    let chains = ["prerouting", "lists", "input", "forward", "postrouting"];
+    for (chain, rules) in chains.into_iter().zip(rules) {
+        messages.extend(rules.into_iter().map(|phrases| rule(TABLE, chain, phrases)));
+    }
+    messages
+}
+
+/// The conditions and the verdict of a rule.
+type Rule = Vec<Phrase>;
+
+fn from_sandbox() -> Phrase {
+    name_starts(MetaKey::Iifname, Operator::Equal, DEVICES)
+}
+
+fn to_sandbox() -> Phrase {
+    name_starts(MetaKey::Oifname, Operator::Equal, DEVICES)
+}
+
+/// From a sandbox that has one of these bits in its group.
+fn from_group(bit: u32) -> Phrase {
+    [from_sandbox(), bits(MetaKey::Iifgroup, bit, Operator::NotEqual, 0)].concat()
+}
+
+/// A refusal that is heard at once: a reset of TCP's, and for all else an error of ICMP's.
+fn refusal(of: &Rule) -> [Rule; 2] {
+    [[&of[..], &[is_tcp(), reset()]].concat(), [&of[..], &[reject()]].concat()]
+}
+
+fn prerouting() -> [Rule; 3] {
+    let to_loopback = address(End::Destination, Operator::Equal, Ipv4Addr::LOCALHOST.into(), 8);
+    let advertisement = icmpv6(&(134..=134));
+    [
         // Where route_localnet is on, a packet from outside could reach services on the host's loopback.
-        rule(TABLE, "prerouting", [from_sandbox(), to_loopback, drop_packet()]),
-        // Sandboxes have no addresses of IPv6. Let in, the advertisement of a router made one the host's way out.
-        rule(TABLE, "prerouting", [from_sandbox(), is_ipv6(), drop_packet()]),
-        rule(TABLE, "forward", [from_sandbox(), to_sandbox, drop_packet()]),
+        vec![from_sandbox(), to_loopback, drop_packet()],
+        // A forged source. Of IPv4 the device itself asks that (rp_filter).
+        vec![from_sandbox(), is_ipv6(), is_rightly_from(false), drop_packet()],
+        // Let in, the advertisement of a router made a sandbox the host's way out.
+        vec![from_sandbox(), advertisement, drop_packet()],
+    ]
+}
+
+/// What may leave a sandbox that has a list, rules of its own have marked. Without them nothing leaves it.
+fn lists() -> [Rule; 3] {
+    let unmarked = bits(MetaKey::Mark, LISTED, Operator::Equal, 0);
+    let [reset, reject] = refusal(&vec![from_group(LISTED), unmarked]);
+    [reset, reject, vec![from_group(LISTED), unmark(LISTED)]]
+}
+
+fn input() -> [Rule; 2] {
+    refusal(&vec![from_group(INTERNAL), connection_is(NEW)])
+}
+
+fn forward() -> [Rule; 6] {
+    let of_one_network = in_set(&[MetaKey::Iifgroup, MetaKey::Oifgroup], NETWORKS);
+    let [reset, reject] = refusal(&vec![from_group(INTERNAL), connection_is(NEW)]);
+    [
+        vec![from_sandbox(), to_sandbox(), of_one_network, accept()],
+        reset,
+        reject,
+        // Published ports are for all.
+        vec![to_sandbox(), connection_has(DESTINATION_CHANGED), accept()],
+        vec![from_sandbox(), to_sandbox(), drop_packet()],
+        // A neighbour of the host's that sends here what is for a sandbox.
+        vec![to_sandbox(), connection_is(NEW), drop_packet()],
+    ]
+}
+
+fn postrouting() -> [Rule; 4] {
+    let to_elsewhere = name_starts(MetaKey::Oifname, Operator::NotEqual, DEVICES);
+    let from = |source: std::net::IpAddr, prefix| address(End::Source, Operator::Equal, source, prefix);
+    [
         // The device that a forwarded packet came in by is known here since Linux 5.7.
-        rule(TABLE, "postrouting", [from_sandbox(), to_elsewhere, masquerade()]),
+        vec![from_sandbox(), to_elsewhere, masquerade()],
+        // The host's own, by way of a published port.
+        vec![to_sandbox(), from(Ipv4Addr::LOCALHOST.into(), 8), masquerade()],
+        vec![to_sandbox(), from(Ipv6Addr::LOCALHOST.into(), 128), masquerade()],
+        // Answers must come back by way of the host, also to the sandbox that publishes the port itself.
+        vec![from_sandbox(), to_sandbox(), connection_has(DESTINATION_CHANGED), masquerade()],
     ]
 }
 

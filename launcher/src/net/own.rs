@@ -42,7 +42,7 @@ pub(super) struct Table {
 /// Makes the table of `device`, if there is anything to stand in it.
 pub(super) fn make(
     device: &str,
-    addresses: &Addresses,
+    addresses: Addresses,
     ports: &[Port],
     permissions: Option<&[Permission]>,
 ) -> Result<Option<Table>> {
@@ -85,8 +85,7 @@ struct Map<'a> {
     ports: Vec<&'a Port>,
 }
 
-fn maps<'a>(addresses: &Addresses, ports: &'a [Port]) -> Vec<Map<'a>> {
-    let inside = [Some(IpAddr::V4(addresses.inside.address())), addresses.inside_v6().map(IpAddr::V6)];
+fn maps(addresses: Addresses, ports: &[Port]) -> Vec<Map<'_>> {
     let kinds = [
         ("ports", Type::Ipv4, false),
         ("bound", Type::Ipv4, true),
@@ -94,7 +93,7 @@ fn maps<'a>(addresses: &Addresses, ports: &'a [Port]) -> Vec<Map<'a>> {
         ("bound6", Type::Ipv6, true),
     ];
     let map = |(name, version, bound): (_, Type, bool)| {
-        let inside = inside.into_iter().flatten().find(|address| address.is_ipv6() == (version == Type::Ipv6))?;
+        let inside = addresses.inside().find(|address| address.is_ipv6() == (version == Type::Ipv6))?;
         let is_in = |port: &&Port| {
             let is_of = if inside.is_ipv4() { port.is_of_ipv4() } else { port.is_of_ipv6() };
             is_of && port.bound().is_some() == bound
@@ -106,7 +105,7 @@ fn maps<'a>(addresses: &Addresses, ports: &'a [Port]) -> Vec<Map<'a>> {
 }
 
 /// What leads to the sandbox: of the packets that come from elsewhere, and of this host's own.
-fn published(table: &str, addresses: &Addresses, ports: &[Port]) -> Vec<Message> {
+fn published(table: &str, addresses: Addresses, ports: &[Port]) -> Vec<Message> {
     if ports.is_empty() {
         return Vec::new();
     }

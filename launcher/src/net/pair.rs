@@ -3,24 +3,28 @@
 //! One request makes both ends, the inner one in its namespace already: a device that is moved afterwards is slow,
 //! and is left over when nsl is killed in between.
 
-use super::cidr::Ipv4Cidr;
 use super::host;
-use super::plan::{Addresses, SLOTS, VethPlan, Wanted};
+use super::plan::{Addresses, POOLS, VethPlan, Wanted};
 use super::rtnl::{Answer, errno, failed, step};
 use crate::error::{Error, Result};
-use futures_util::future::try_join5;
 use futures_util::{Stream, StreamExt};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nix::errno::Errno;
 use rtnetlink::packet_core::{DefaultNla, NLA_F_NESTED};
-use rtnetlink::packet_route::link::{AfSpecInet, AfSpecUnspec, InfoData, InfoVeth, LinkAttribute, LinkMessage, State};
+use rtnetlink::packet_route::link::{
+    AfSpecInet, AfSpecUnspec, InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkHeader, LinkMessage, State,
+};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
 
 /// The name of the end inside.
 const INSIDE: &str = "eth0";
+/// Slots in one of nsl's own pools.
+const SLOTS: u32 = 1 << 15;
+const CHOOSE: &str = "choose addresses for the network";
 /// After so many slots in a row whose addresses are routed elsewhere, every pool is taken to be.
 const BLOCKED_MAX: u32 = 64;
 /// A device whose peer is up comes up itself within this time, or the sandbox starts without waiting for it.
@@ -41,11 +45,21 @@ pub(super) struct Pair {
     peer: u32,
 }
 
+impl Pair {
+    /// Where nothing checks what comes by IPv6, an advertisement could make the sandbox the host's way out.
+    pub(super) fn without_ipv6(&mut self) {
+        self.addresses.ipv6 = None;
+        let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", self.name), "1");
+    }
+}
+
 /// Makes the devices; `pid` is any process inside.
 pub(super) async fn make(host: &Handle, plan: &VethPlan, pid: u32) -> Result<Pair> {
+    let maker = Maker { host, pid, group: plan.group() };
     let (name, addresses) = match plan.wanted {
-        Wanted::Pool => make_of_pool(host, pid).await?,
-        Wanted::Fixed(addresses) => make_fixed(host, addresses, pid).await?,
+        Wanted::Pool { ipv4: None, ipv6 } => maker.make_of_pools(ipv6).await?,
+        Wanted::Pool { ipv4: Some(ipv4), ipv6 } => maker.make_of_pool(ipv4, ipv6).await?,
+        Wanted::Fixed(addresses) => maker.make_fixed(addresses).await?,
     };
     // Without an index there is no end to undo: only a foreign hand can have taken the device away.
     let link = step(format_args!("find {name}"), link_by_name(host, &name)).await?;
@@ -57,68 +71,130 @@ pub(super) async fn make(host: &Handle, plan: &VethPlan, pid: u32) -> Result<Pai
     Ok(Pair { name, index: link.header.index, addresses, peer })
 }
 
-/// Slot N is the device `nslN`. The first slot to try is the pid, which the kernel rotates.
-async fn make_of_pool(host: &Handle, pid: u32) -> Result<(String, Addresses)> {
-    let mut blocked = 0;
-    for slot in (0..SLOTS).map(|offset| pid.wrapping_add(offset) % SLOTS) {
-        let Some(addresses) = host::free_addresses(host, slot).await? else {
-            blocked += 1;
-            if blocked == BLOCKED_MAX {
-                return Err(Error::new("choose addresses for the network", "the host routes every pool elsewhere")
-                    .hint("give a free network with --ip ADDRESS/PREFIX"));
+/// What is the same for every try.
+struct Maker<'a> {
+    host: &'a Handle,
+    pid: u32,
+    group: u32,
+}
+
+impl Maker<'_> {
+    /// Slot N is the device `nslN`.
+    async fn make_of_pools(&self, prefix: Ipv6Net) -> Result<(String, Addresses)> {
+        let mut blocked = 0;
+        for slot in self.slots(SLOTS) {
+            let Some(addresses) = host::free_addresses(self.host, &POOLS, prefix, slot).await? else {
+                blocked += 1;
+                if blocked == BLOCKED_MAX {
+                    return Err(Error::new(CHOOSE, "the host routes every pool elsewhere")
+                        .hint("give a free network with --pool NETWORK/PREFIX"));
+                }
+                continue;
+            };
+            let name = format!("nsl{slot}");
+            if self.try_link(&name, &addresses).await? {
+                return Ok((name, addresses));
             }
-            continue;
-        };
-        let name = format!("nsl{slot}");
-        match new_link(host, &name, &addresses, pid).await {
-            Err(error) if errno(&error) == Some(Errno::EEXIST) => tracing::debug!("{name} is taken"),
-            Err(error) => return Err(failed(format_args!("make the veth pair {name}"), &error)),
-            Ok(()) => return Ok((name, addresses)),
+        }
+        Err(Error::new("make a veth pair", format!("all {SLOTS} names from nsl0 on are taken")))
+    }
+
+    /// Where the user says the pool, the device is named after its address: slots of two pools could be the same.
+    async fn make_of_pool(&self, pool: Ipv4Net, prefix: Ipv6Net) -> Result<(String, Addresses)> {
+        for slot in self.slots(1 << (31 - pool.prefix_len())) {
+            let Some(addresses) = host::free_addresses(self.host, &[pool], prefix, slot).await? else { continue };
+            let Some(ipv4) = addresses.ipv4 else { continue };
+            let name = fixed_name(ipv4.host.addr());
+            if self.try_link(&name, &addresses).await? {
+                return Ok((name, addresses));
+            }
+        }
+        Err(Error::new(CHOOSE, format!("every pair of {pool} is taken, or routed elsewhere"))
+            .hint("give a larger network, or one that the host has no route to, with --pool"))
+    }
+
+    /// The first slot to try is the pid, which the kernel rotates.
+    fn slots(&self, count: u32) -> impl Iterator<Item = u32> + use<> {
+        let first = self.pid;
+        (0..count).map(move |offset| first.wrapping_add(offset) % count)
+    }
+
+    /// False if the name is taken.
+    async fn try_link(&self, name: &str, addresses: &Addresses) -> Result<bool> {
+        match self.new_link(name, addresses).await {
+            Ok(()) => Ok(true),
+            Err(error) if errno(&error) == Some(Errno::EEXIST) => {
+                tracing::debug!("{name} is taken");
+                Ok(false)
+            }
+            Err(error) => Err(failed(format_args!("make the veth pair {name}"), &error)),
         }
     }
-    Err(Error::new("make a veth pair", format!("all {SLOTS} names from nsl0 on are taken")))
-}
 
-/// The device is named after the host's address, so that two nsl cannot both take it.
-async fn make_fixed(host: &Handle, addresses: Addresses, pid: u32) -> Result<(String, Addresses)> {
-    let name = fixed_name(addresses.host.address());
-    let start = Instant::now();
-    loop {
-        match new_link(host, &name, &addresses, pid).await {
-            Ok(()) => return Ok((name, addresses)),
-            Err(error) if errno(&error) == Some(Errno::EEXIST) => {}
-            Err(error) => return Err(failed(format_args!("make the veth pair {name}"), &error)),
+    /// The device is named after the host's address, so that two nsl cannot both take it.
+    async fn make_fixed(&self, addresses: Addresses) -> Result<(String, Addresses)> {
+        let address = host_address(&addresses);
+        let name = fixed_name(address);
+        let start = Instant::now();
+        loop {
+            if self.try_link(&name, &addresses).await? {
+                return Ok((name, addresses));
+            }
+            let holder = host::holder(self.host, &name).await?;
+            if !holder.wait(start) {
+                return Err(host::taken(address, &name, holder));
+            }
         }
-        let holder = host::holder(host, &name).await?;
-        if !holder.wait(start) {
-            return Err(host::taken(addresses.host.address(), &name, holder));
+    }
+
+    async fn new_link(&self, name: &str, addresses: &Addresses) -> Answer<()> {
+        let mac = mac(host_address(addresses));
+        let peer = end(LinkMessageBuilder::<LinkUnspec>::new(), INSIDE, mac.clone()).setns_by_pid(self.pid);
+        let mut message = end(LinkMessageBuilder::<LinkVeth>::new(name, INSIDE), name, mac)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build())))
+            .up();
+        if self.group != 0 {
+            message = message.append_extra_attribute(LinkAttribute::Group(self.group));
         }
+        let span = tracing::debug_span!("netlink", step = "make the veth pair", name, %addresses);
+        // The peer cannot be brought up here (ENOTCONN): the pair is joined only after both ends exist.
+        self.host.link().add(message.build()).execute().instrument(span).await
     }
 }
 
-pub(super) fn fixed_name(address: Ipv4Addr) -> String {
-    format!("nsl-{:08x}", address.to_bits())
+/// The address that stands for the pair. A pair has one at least.
+fn host_address(addresses: &Addresses) -> IpAddr {
+    addresses.ends().next().map_or(Ipv4Addr::UNSPECIFIED.into(), |ends| ends.host.addr())
 }
 
-async fn new_link(host: &Handle, name: &str, addresses: &Addresses, pid: u32) -> Answer<()> {
-    let peer = end(LinkMessageBuilder::<LinkUnspec>::new(), INSIDE, addresses.inside.address()).setns_by_pid(pid);
-    // The peer cannot be brought up here (ENOTCONN): the pair is joined only after both ends exist.
-    let message = end(LinkMessageBuilder::<LinkVeth>::new(name, INSIDE), name, addresses.host.address())
-        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build())))
-        .up()
-        .build();
-    let span = tracing::debug_span!("netlink", step = "make the veth pair", name, %addresses);
-    host.link().add(message).execute().instrument(span).await
+pub(super) fn fixed_name(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => format!("nsl-{:08x}", address.to_bits()),
+        IpAddr::V6(address) => format!("nsl-6-{:08x}", address.to_bits() as u32),
+    }
+}
+
+/// 02: administered locally, no multicast. No two pairs share one.
+fn mac(address: IpAddr) -> Vec<u8> {
+    let bits = match address {
+        IpAddr::V4(address) => address.to_bits(),
+        IpAddr::V6(address) => address.to_bits() as u32,
+    };
+    [&[0x02, b'n'], &bits.to_be_bytes()[..]].concat()
 }
 
 /// What both ends have: a MAC address, which udev would otherwise replace, and one queue, where the default is one
 /// for every processor and makes the creation slow on large machines.
-fn end<T>(message: LinkMessageBuilder<T>, name: &str, address: Ipv4Addr) -> LinkMessageBuilder<T> {
-    // 02: administered locally, no multicast. Two ends never share an address, nor do two sandboxes.
-    let [a, b, c, d] = address.octets();
+///
+/// Nobody is to be found behind a pair but its other end. Without ARP and neighbour discovery (`IFF_NOARP`) a device
+/// sends to its own MAC address: both have the same. So no first packet waits for an answer, an IPv6 address is valid
+/// at once, and the kernel's table of neighbours (1,024 of them, for all namespaces together) does not overflow.
+fn end<T>(message: LinkMessageBuilder<T>, name: &str, mac: Vec<u8>) -> LinkMessageBuilder<T> {
+    let flags = LinkFlags::Noarp;
     message
+        .set_header(LinkHeader { flags, change_mask: flags, ..LinkHeader::default() })
         .name(name)
-        .address(vec![0x02, b'n', a, b, c, d])
+        .address(mac)
         .append_extra_attribute(LinkAttribute::NumTxQueues(1))
         .append_extra_attribute(LinkAttribute::NumRxQueues(1))
 }
@@ -132,23 +208,54 @@ pub(super) async fn one<T>(answer: impl Stream<Item = Answer<T>>) -> Answer<T> {
     pin!(answer).next().await.unwrap_or(Err(rtnetlink::Error::RequestFailed))
 }
 
-/// Has the host's end let in what comes from the other end's address only, gives both their addresses, brings eth0 up, routes everything to the host's end, and waits until it carries.
-pub(super) async fn configure(host: &Handle, inside: &Handle, pair: &Pair) -> Result<()> {
+/// Gives both ends their addresses, brings eth0 up, routes everything to the host's end, and waits until it carries.
+/// Of IPv6 it takes what the kernel gives, and says in the pair what that was. Only with `leads_on` there is a route:
+/// what goes nowhere would be dropped without a word, where IPv4 gets an answer.
+pub(super) async fn configure(host: &Handle, inside: &Handle, pair: &mut Pair, leads_on: bool) -> Result<()> {
     let Pair { name, index, addresses, peer } = pair;
-    let gateway = addresses.host.address();
-    let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(*peer).build();
+    step(format_args!("have {name} check sources"), host.link().set(checking_sources(*index)).execute()).await?;
+    if let Some(ends) = addresses.ipv4 {
+        step(format_args!("give {name} the address {}", ends.host), add_address(host, *index, ends.host)).await?;
+        step(format_args!("give eth0 the address {}", ends.inside), add_address(inside, *peer, ends.inside)).await?;
+    }
+    if let Some(ends) = addresses.ipv6
+        && !add_ipv6(host, *index, ends.host, inside, *peer, ends.inside).await?
+    {
+        addresses.ipv6 = None;
+    }
     let up = LinkUnspec::new_with_index(*peer).up().build();
-    // They are sent in this order, and the kernel works on each as it is sent.
-    try_join5(
-        step(format_args!("have {name} check sources"), host.link().set(checking_sources(*index)).execute()),
-        step(format_args!("give {name} the address {}", addresses.host), add_address(host, *index, addresses.host)),
-        step(format_args!("give eth0 the address {}", addresses.inside), add_address(inside, *peer, addresses.inside)),
-        step("bring eth0 up", inside.link().set(up).execute()),
-        step(format_args!("route eth0 to {gateway}"), inside.route().add(route).execute()),
-    )
-    .await?;
+    step("bring eth0 up", inside.link().set(up).execute()).await?;
+    for ends in addresses.ends() {
+        let gateway = ends.host.addr();
+        let route = match gateway {
+            IpAddr::V4(gateway) => {
+                RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(*peer).build()
+            }
+            IpAddr::V6(_) if !leads_on => continue,
+            // The device does not carry yet, so the gateway is not found on it.
+            IpAddr::V6(gateway) => {
+                RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).output_interface(*peer).onlink().build()
+            }
+        };
+        step(format_args!("route eth0 to {gateway}"), inside.route().add(route).execute()).await?;
+    }
     await_carrier(host, *index, name).await?;
     await_carrier(inside, *peer, INSIDE).await
+}
+
+/// Both ends, or none: either namespace may have IPv6 switched off.
+async fn add_ipv6(host: &Handle, index: u32, outer: IpNet, inside: &Handle, peer: u32, inner: IpNet) -> Result<bool> {
+    for (handle, index, address) in [(host, index, outer), (inside, peer, inner)] {
+        match add_address(handle, index, address).await {
+            Ok(()) => {}
+            Err(error) if matches!(errno(&error), Some(Errno::EACCES | Errno::EPERM | Errno::EOPNOTSUPP)) => {
+                tracing::debug!("no IPv6 here: {error}");
+                return Ok(false);
+            }
+            Err(error) => return Err(failed(format_args!("give an end the address {address}"), &error)),
+        }
+    }
+    Ok(true)
 }
 
 /// Strict: a source is right if an answer to it would leave by this device. Root inside can write what it likes there.
@@ -160,8 +267,8 @@ fn checking_sources(index: u32) -> LinkMessage {
     LinkUnspec::new_with_index(index).append_extra_attribute(attribute).build()
 }
 
-fn add_address(handle: &Handle, index: u32, address: Ipv4Cidr) -> impl Future<Output = Answer<()>> {
-    handle.address().add(index, address.address().into(), address.prefix()).execute()
+fn add_address(handle: &Handle, index: u32, address: IpNet) -> impl Future<Output = Answer<()>> {
+    handle.address().add(index, address.addr(), address.prefix_len()).execute()
 }
 
 /// Asking for a device makes the kernel (≥ 6.8) act on the news that its peer is up; without it, some first

@@ -62,7 +62,7 @@ pub(super) fn replace(permissions: &[Permission], known: &[Known], servers: &[Ip
     let mut all = Vec::new();
     for permission in permissions {
         match &permission.to {
-            Place::Network(..) => all.push(permission.clone()),
+            Place::Network(_) => all.push(permission.clone()),
             Place::Name(name) => {
                 let addresses = known.iter().filter(|(known, _)| known == name).flat_map(|(_, addresses)| addresses);
                 all.extend(addresses.map(|address| Permission::of(*address, permission.ports.clone())));

@@ -15,7 +15,7 @@ use crate::userns::Identities;
 use nsl_shared::boot::{InitStep, Setup};
 use std::ffi::OsString;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// An entry of the host's root directory, as far as a user namespace cares.
@@ -183,12 +183,12 @@ impl Plan {
         }
     }
 
-    /// The address inside, where it is known before the network is made.
-    pub fn address(&self) -> Option<Ipv4Addr> {
+    /// An address inside, where it is known before the network is made.
+    pub fn address(&self) -> Option<IpAddr> {
         match &self.network {
             Network::Veth(veth) => match veth.wanted {
-                Wanted::Fixed(addresses) => Some(addresses.inside.address()),
-                Wanted::Pool => None,
+                Wanted::Fixed(addresses) => addresses.ends().next().map(|ends| ends.inside.addr()),
+                Wanted::Pool { .. } => None,
             },
             _ => None,
         }

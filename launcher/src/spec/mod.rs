@@ -371,10 +371,13 @@ mod tests {
 
     #[test]
     fn network_is_veth_for_root_and_none_for_others() {
-        assert!(matches!(spec_of(&[], ROOT).unwrap().network(), Network::Veth(veth) if veth.wanted == Wanted::Pool));
+        assert!(
+            matches!(spec_of(&[], ROOT).unwrap().network(), Network::Veth(veth) if matches!(veth.wanted, Wanted::Pool { .. }))
+        );
         assert_eq!(*spec_of(&[], USER).unwrap().network(), Network::None);
         assert!(refusal(&["--network", "veth"], USER).contains("needs root"));
         assert!(refusal(&["--network", "none", "--ip", "10.0.0.2/24"], ROOT).contains("--ip"));
+        assert!(refusal(&["--network", "veth:a b"], ROOT).contains("veth:a b"));
     }
 
     #[test]

@@ -91,41 +91,42 @@ pub fn changes(directory: &Path) -> Result<PathBuf> {
 pub fn network(run: &Run, caller: Caller) -> Result<Network> {
     let kind = run.network.clone().unwrap_or_else(|| {
         if caller.is_privileged() {
-            return NetworkKind::Veth;
+            return NetworkKind::Veth(None);
         }
         warn!(
             "no network inside but lo: a veth pair needs root (hint: --network host, or --network none to be silent)"
         );
         NetworkKind::None
     });
-    if kind != NetworkKind::Veth && run.ip.is_some() {
-        return Err(Error::new("use --ip", "only --network veth has an address").hint("leave one of the two out"));
-    }
-    for (option, is_given) in [("--publish", !run.publish.is_empty()), ("--egress", !run.egress.is_empty())] {
-        if kind != NetworkKind::Veth && is_given {
-            let cause = "only --network veth leads through this host's rules";
+    if !matches!(kind, NetworkKind::Veth(_)) {
+        let asked = [
+            ("--ip", !run.ip.is_empty()),
+            ("--pool", !run.pool.is_empty()),
+            ("--internal", run.internal),
+            ("--publish", !run.publish.is_empty()),
+            ("--egress", !run.egress.is_empty()),
+        ];
+        if let Some((option, _)) = asked.into_iter().find(|(_, is_asked)| *is_asked) {
+            let cause = "only --network veth has what it is about";
             return Err(Error::new(format!("use {option}"), cause).hint("leave one of the two out"));
         }
     }
     match kind {
         NetworkKind::None => Ok(Network::None),
         NetworkKind::Host => Ok(Network::Host),
-        NetworkKind::Veth if !caller.is_privileged() => {
+        NetworkKind::Veth(_) if !caller.is_privileged() => {
             Err(Error::os("make a veth pair", Errno::EPERM).hint("that needs root; --network none or host do not"))
         }
-        NetworkKind::Veth => {
-            let ip = run.ip.as_deref().map(str::parse).transpose()?;
-            let gateway = match run.gateway.as_deref() {
-                None => None,
-                Some(text) => Some(text.parse().map_err(|_| {
-                    Error::new("use --gateway", format!("'{text}' is no IPv4 address")).hint("such as 192.168.1.1")
-                })?),
+        NetworkKind::Veth(network) => {
+            let request = Request {
+                ip: &run.ip,
+                gateway: &run.gateway,
+                pool: &run.pool,
+                network: network.as_deref(),
+                internal: run.internal,
             };
-            Ok(Network::Veth(VethPlan {
-                publications: net::publications(&run.publish)?,
-                egress: net::permissions(&run.egress)?,
-                ..net::plan(&Request { ip, gateway })?
-            }))
+            let (publications, egress) = (net::publications(&run.publish)?, net::permissions(&run.egress)?);
+            Ok(Network::Veth(VethPlan { publications, egress, ..net::plan(&request)? }))
         }
     }
 }
