@@ -1,5 +1,6 @@
 //! End-to-end tests: the real `nsl` with its real init, inside hosts that the harness makes, seen from both sides.
 
+mod apart;
 mod apply;
 mod archives;
 mod attacks;

@@ -1,5 +1,6 @@
 //! The contents of a sandbox's own /etc/resolv.conf and /etc/hosts. Who writes them where is decided elsewhere.
 
+use super::Known;
 use crate::error::{Error, Result};
 use std::fs;
 use std::io::ErrorKind;
@@ -91,6 +92,19 @@ fn is_reachable(server: &[u8]) -> bool {
         .is_some_and(|address| !address.is_loopback() && !address.is_unspecified())
 }
 
+/// The servers that a resolv.conf names.
+pub fn servers(resolv_conf: &[u8]) -> Vec<IpAddr> {
+    let text = String::from_utf8_lossy(resolv_conf);
+    let server = |line: &str| line.strip_prefix("nameserver")?.split_ascii_whitespace().next()?.parse().ok();
+    text.lines().filter_map(server).collect()
+}
+
+/// Lines of /etc/hosts for names that keep the addresses they have now.
+pub fn lines(known: &[Known]) -> String {
+    let lines = known.iter().flat_map(|(name, addresses)| addresses.iter().map(move |address| (address, name)));
+    lines.map(|(address, name)| format!("{address} {name}\n")).collect()
+}
+
 /// What /etc/hosts says inside: loopback, and the sandbox by its name. Without an address of its own it is found on
 /// loopback, as Debian has it.
 pub fn hosts(hostname: &str, address: Option<IpAddr>) -> Vec<u8> {
@@ -173,6 +187,14 @@ mod tests {
         let root = Root::new("none", &[(RESOLV_CONF, STUB)]);
         assert_eq!(root.resolv_conf(Reach::Outside), "options edns0 trust-ad\nsearch lan\n");
         assert_eq!(Root::new("missing", &[]).resolv_conf(Reach::Outside), "");
+    }
+
+    #[test]
+    fn servers_and_lines_are_what_the_files_have() {
+        let servers =
+            servers(b"search lan\nnameserver 192.0.2.53 # one\nnameserver\t2001:db8::53\n#nameserver 9.9.9.9\n");
+        assert_eq!(servers, ["192.0.2.53", "2001:db8::53"].map(|text| text.parse::<IpAddr>().unwrap()));
+        assert_eq!(lines(&[("a.example".into(), servers)]), "192.0.2.53 a.example\n2001:db8::53 a.example\n");
     }
 
     #[test]

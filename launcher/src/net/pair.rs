@@ -39,7 +39,7 @@ const CHECK_SOURCE: u16 = 8;
 pub(super) struct Pair {
     pub(super) name: String,
     /// The kernel gives an index once only, unlike a name.
-    index: u32,
+    pub(super) index: u32,
     pub(super) addresses: Addresses,
     /// The index of eth0, in its namespace.
     peer: u32,
@@ -190,11 +190,9 @@ fn mac(address: IpAddr) -> Vec<u8> {
 /// sends to its own MAC address: both have the same. So no first packet waits for an answer, an IPv6 address is valid
 /// at once, and the kernel's table of neighbours (1,024 of them, for all namespaces together) does not overflow.
 fn end<T>(message: LinkMessageBuilder<T>, name: &str, mac: Vec<u8>) -> LinkMessageBuilder<T> {
-    let mut header = LinkHeader::default();
-    header.flags = LinkFlags::Noarp;
-    header.change_mask = LinkFlags::Noarp;
+    let flags = LinkFlags::Noarp;
     message
-        .set_header(header)
+        .set_header(LinkHeader { flags, change_mask: flags, ..LinkHeader::default() })
         .name(name)
         .address(mac)
         .append_extra_attribute(LinkAttribute::NumTxQueues(1))

@@ -179,6 +179,14 @@ impl Plan {
         }
     }
 
+    /// A limit that nsl has changed for itself is the command's as it was, unless it has another.
+    pub fn keep_limit(&mut self, limit: Option<Rlimit>) {
+        let is_set = |limit: &Rlimit| self.rlimits.iter().any(|known| known.resource == limit.resource);
+        if let Some(limit) = limit.filter(|limit| !is_set(limit)) {
+            self.rlimits.push(limit);
+        }
+    }
+
     /// An address inside, where it is known before the network is made.
     pub fn address(&self) -> Option<IpAddr> {
         match &self.network {

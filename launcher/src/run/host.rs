@@ -1,7 +1,7 @@
 //! What must be known of the host: for the plan, the entries of its root; for the child, the files with names.
 
 use crate::error::Result;
-use crate::net::names;
+use crate::net::{Known, names};
 use crate::plan::{HostEntry, Plan};
 use crate::root::Names;
 use crate::spec::Network;
@@ -34,8 +34,8 @@ pub fn entries() -> Vec<HostEntry> {
     entries
 }
 
-/// What the files with names hold.
-pub fn names(plan: &Plan) -> Result<Names> {
+/// What the files with names hold; the addresses of `known` names stand in them.
+pub fn names(plan: &Plan, known: &[Known]) -> Result<Names> {
     let reach = match plan.network {
         Network::Host => names::Reach::Host,
         Network::None => names::Reach::Nothing,
@@ -43,7 +43,7 @@ pub fn names(plan: &Plan) -> Result<Names> {
     };
     Ok(Names {
         resolv_conf: names::resolv_conf(Path::new("/"), reach)?,
-        hosts: names::hosts(&plan.hostname, plan.address()),
+        hosts: [names::hosts(&plan.hostname, plan.address()), names::lines(known).into_bytes()].concat(),
         hostname: format!("{}\n", plan.hostname).into_bytes(),
     })
 }

@@ -42,11 +42,21 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Re
     if run.dry_run {
         return show(&plan);
     }
-    if let Network::Veth(veth) = &plan.network {
-        net::check(veth)?;
+    let mut prepared = net::Prepared::default();
+    match &plan.network {
+        Network::Veth(veth) => {
+            net::check(veth)?;
+            prepared = net::prepare(veth)?;
+        }
+        Network::Pasta(pasta) => prepared = net::prepare_pasta(pasta)?,
+        Network::None | Network::Host => {}
     }
+    plan.keep_limit(prepared.limit());
     let kept = spec.changes().map(|directory| Kept::new(directory, plan.identities.is_new())).transpose()?;
-    let names = host::names(&plan)?;
+    let names = host::names(&plan, &prepared.known)?;
+    if !prepared.known.is_empty() {
+        prepared.servers = net::names::servers(&names.resolv_conf);
+    }
     if let Some(source) = &plan.unpack {
         let root = store::unpacked(source)?;
         spec.found(run, &root)?;
@@ -70,7 +80,7 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Re
         kept.started(init.pid)?;
     }
     let signals = blocked.catch()?;
-    let result = Sandbox::new(spec, plan, init, signals, relays, group, events).run();
+    let result = Sandbox::new(spec, plan, init, signals, relays, group, events).run(prepared);
     if let Some(kept) = kept {
         kept.settle();
     }

@@ -91,21 +91,22 @@ impl<'a> Sandbox<'a> {
 
     /// Carries it to its end, and gives the exit code. Whatever comes of it: dropping the sandbox restores the terminal
     /// and kills an init that has not ended, and with that goes all the rest.
-    pub fn run(mut self) -> Result<u8> {
-        let result = self.carry_on();
+    pub fn run(mut self, prepared: net::Prepared) -> Result<u8> {
+        let result = self.carry_on(prepared);
+        self.events.refused = self.network.as_ref().and_then(Made::settle);
         self.blame_memory(result)
     }
 
-    fn carry_on(&mut self) -> Result<u8> {
+    fn carry_on(&mut self, prepared: net::Prepared) -> Result<u8> {
         let established = userns::establish(&self.plan, self.init.pid, self.init.status.as_fd());
         self.held = established.map_err(|error| self.cause_of(error))?;
         match self.plan.network.clone() {
             Network::Veth(veth) => {
                 let socket = self.expect(Report::Netlink)?;
-                let created = net::create(&veth, self.init.pid, socket);
+                let created = net::create(&veth, prepared, self.init.pid, socket);
                 self.network = Some(created.map_err(|error| self.cause_of(error))?);
             }
-            Network::Pasta(pasta) => self.start_pasta(&pasta)?,
+            Network::Pasta(pasta) => self.connect(&pasta, prepared)?,
             Network::None | Network::Host => {}
         }
         if self.spec.terminal() {
@@ -135,21 +136,21 @@ impl<'a> Sandbox<'a> {
         }
     }
 
-    /// Where nobody asked for pasta by name, the sandbox does without it if need be.
-    fn start_pasta(&mut self, plan: &PastaPlan) -> Result<()> {
+    /// Has pasta connect it. Where nobody asked for that, the sandbox does without if need be.
+    fn connect(&mut self, plan: &PastaPlan, prepared: net::Prepared) -> Result<()> {
         let socket = self.expect(Report::Netlink)?;
-        match Pasta::start(plan, self.init.pid, self.init.descriptor()) {
-            Ok(pasta) => self.pasta = Some(pasta),
+        let (pid, ended) = (self.init.pid, self.init.descriptor());
+        match net::connect(plan, prepared, pid, socket, ended, self.spec.is_watched()) {
+            Ok((pasta, network)) => {
+                self.pasta = Some(pasta);
+                self.network = Some(network);
+            }
             // Who kills the init also keeps pasta from entering; the rest of its end takes a moment.
             Err(error) if plan.is_required => return Err(self.cause_within(PATIENCE, error)),
             Err(error) => {
                 self.take_reports()?;
                 warn!("no network inside but lo: {error}");
-                return Ok(());
             }
-        }
-        if self.spec.is_watched() {
-            self.network = Some(Made::by_pasta(socket)?);
         }
         Ok(())
     }

@@ -3,8 +3,6 @@
 //!
 //! Source: `include/uapi/linux/netfilter/nf_tables.h`; nft(8) prints what `nft --debug=netlink` sends.
 
-#![allow(dead_code, unused_imports, reason = "published ports and egress lists will use the rest")]
-
 mod expressions;
 mod sets;
 #[cfg(test)]
@@ -52,7 +50,7 @@ pub(super) fn connect() -> io::Result<OwnedFd> {
     open(Some(rustix::net::netlink::NETFILTER))
 }
 
-pub(super) fn message(family: NetfilterProtoFamily, flags: u16, inner: NfTablesMessage) -> Message {
+pub(super) fn message<T: Into<NetfilterMessageInner>>(family: NetfilterProtoFamily, flags: u16, inner: T) -> Message {
     let mut message = NetlinkMessage::from(NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), inner));
     message.header.flags = NLM_F_REQUEST | flags;
     message

@@ -6,6 +6,7 @@
 
 mod fault;
 
+use super::publish::{Port, Protocol, Publication};
 use super::rtnl;
 use crate::error::{Error, Result};
 use crate::sys::{self, Side};
@@ -17,7 +18,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::unistd::{AccessFlags, access, pipe2};
 use rtnetlink::packet_route::address::{AddressAttribute, AddressScope};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
-use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -40,13 +40,15 @@ const OPTIONS: &str = "--config-net --no-map-gw --no-dhcp --no-dhcpv6 --no-ra -q
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PastaPlan {
     program: PathBuf,
+    /// Ports of the host that lead to the sandbox.
+    pub(super) publications: Vec<Publication>,
     /// Asked for by name. Where it comes by itself, a sandbox without a way out is better than none.
     pub is_required: bool,
 }
 
 impl PastaPlan {
     /// With the first pasta in PATH, as a shell finds it; nothing if there is none.
-    pub fn find(is_required: bool) -> Option<Self> {
+    pub fn find(is_required: bool, publications: Vec<Publication>) -> Option<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let directories = std::env::split_paths(&path).filter(|directory| directory.is_absolute());
         let files = directories.map(|directory| directory.join("pasta")).filter(|file| file.is_file());
@@ -54,19 +56,51 @@ impl PastaPlan {
         // Where none can be executed, the error tells of the first.
         let is_executable = |file: &&PathBuf| access(*file, AccessFlags::X_OK).is_ok();
         let program = files.iter().find(is_executable).or(files.first())?.clone();
-        Some(Self { program, is_required })
+        Some(Self { program, publications, is_required })
     }
+}
 
-    fn arguments(&self, pid: u32) -> impl Iterator<Item = OsString> {
-        let ports = ["-t", "none", "-u", "none"];
-        OPTIONS.split(' ').chain(ports).map(OsString::from).chain([pid.to_string().into()])
+/// The words of its command line. An option that is left out means all ports that somebody listens on.
+fn arguments(ports: &[Port], pid: u32) -> impl Iterator<Item = String> {
+    let of = |option: &'static str, protocol| {
+        let specs =
+            runs(ports).filter(move |(first, _)| first.protocol == protocol).map(|(first, last)| spec(first, last));
+        let specs: Vec<_> = specs.collect();
+        let specs = if specs.is_empty() { vec!["none".to_owned()] } else { specs };
+        specs.into_iter().flat_map(move |spec| [option.to_owned(), spec])
+    };
+    let ports = of("-t", Protocol::Tcp).chain(of("-u", Protocol::Udp));
+    OPTIONS.split(' ').map(str::to_owned).chain(ports).chain([pid.to_string()])
+}
+
+/// Ports that follow each other on both sides, as the first and the last of them.
+fn runs(ports: &[Port]) -> impl Iterator<Item = (&Port, &Port)> {
+    let follows = |one: &Port, next: &Port| {
+        let is_next = |before: u16, after: u16| before.checked_add(1) == Some(after);
+        (one.address, one.protocol) == (next.address, next.protocol)
+            && is_next(one.host, next.host)
+            && is_next(one.inside, next.inside)
+    };
+    ports.chunk_by(follows).filter_map(|run| Some((run.first()?, run.last()?)))
+}
+
+/// `[ADDRESS/]HOST:CONTAINER`, both as ranges if there are several.
+fn spec(first: &Port, last: &Port) -> String {
+    let address = first.address.map(|address| format!("{address}/")).unwrap_or_default();
+    if first == last {
+        return format!("{address}{}:{}", first.host, first.inside);
     }
+    format!("{address}{}-{}:{}-{}", first.host, last.host, first.inside, last.inside)
 }
 
 /// What `--dry-run` tells.
 impl fmt::Display for PastaPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "make eth0 by {}, with the host's addresses", self.program.display())
+        write!(f, "make eth0 by {}, with the host's addresses", self.program.display())?;
+        for (word, publication) in std::iter::once("; publish").chain(std::iter::repeat(",")).zip(&self.publications) {
+            write!(f, "{word} {publication}")?;
+        }
+        Ok(())
     }
 }
 
@@ -82,14 +116,14 @@ pub struct Pasta {
 impl Pasta {
     /// Starts it for the network namespace of the process `pid`, whose maps of users and groups stand, and waits until
     /// all is made, or until `sandbox` is readable, the end of that process.
-    pub fn start(plan: &PastaPlan, pid: u32, sandbox: BorrowedFd<'_>) -> Result<Self> {
+    pub(super) fn start(plan: &PastaPlan, ports: &[Port], pid: u32, sandbox: BorrowedFd<'_>) -> Result<Self> {
         let _span = tracing::debug_span!("start_pasta", program = %plan.program.display()).entered();
         let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::os("make a pipe for pasta", errno));
         let ((held, lifeline), (words, says)) = (pipe()?, pipe()?);
         let side =
             sys::clone3(0, None).map_err(|errno| Error::os("start pasta", Errno::from_raw(errno.raw_os_error())))?;
         match side {
-            Side::Child => become_pasta(plan, pid, held, &says),
+            Side::Child => become_pasta(plan, arguments(ports, pid), held, &says),
             Side::Parent { pid, pidfd } => {
                 drop((held, says));
                 let mut pasta = Self { pid, pidfd, _lifeline: lifeline, has_ended: false };
@@ -184,7 +218,7 @@ fn words_of(status: &WaitIdStatus) -> String {
 
 /// The child's side. PR_SET_PDEATHSIG would not do: an exec that enters a profile of AppArmor or a domain of SELinux,
 /// as that of pasta does where it has one, takes it away, and so does a file capability.
-fn become_pasta(plan: &PastaPlan, pid: u32, held: OwnedFd, says: &OwnedFd) -> ! {
+fn become_pasta(plan: &PastaPlan, arguments: impl Iterator<Item = String>, held: OwnedFd, says: &OwnedFd) -> ! {
     // Away from the signals of the caller's terminal.
     let _ = rustix::process::setsid();
     // Its copy of the other end closes with the exec: if nsl is gone by then, so is pasta.
@@ -192,7 +226,7 @@ fn become_pasta(plan: &PastaPlan, pid: u32, held: OwnedFd, says: &OwnedFd) -> ! 
     let stream = || says.try_clone().map(Stdio::from);
     let executed = armed.map_err(std::io::Error::from).and_then(|()| {
         let mut command = Command::new(&plan.program);
-        command.arg0("pasta").args(plan.arguments(pid)).env_clear().current_dir("/");
+        command.arg0("pasta").args(arguments).env_clear().current_dir("/");
         Err(command.stdin(held).stdout(stream()?).stderr(stream()?).exec())
     });
     if let Err::<(), _>(error) = executed {
