@@ -193,6 +193,110 @@ fn nothing_inside_is_published_unasked() {
     running.finish().assert_code(0);
 }
 
+/// A server inside, on port 7000 of both protocols, that answers what it hears.
+const SERVER: &str = r#"$| = 1; my @at = (LocalHost => "::", LocalPort => 7000, V6Only => 0);
+    my $datagrams = IO::Socket::IP->new(@at, Type => SOCK_DGRAM) or die $@;
+    my $streams = IO::Socket::IP->new(@at, Listen => 9) or die $@;
+    if (!fork) { while (my $from = recv $datagrams, my $word, 99, 0) { send $datagrams, "heard $word", 0, $from } }
+    print "up\n"; while (my $stream = $streams->accept) { my $word = <$stream>; print $stream "heard $word" }"#;
+
+/// A sandbox of the user's with that server.
+fn serving(host: &Host, options: &[&str]) -> Running {
+    let words = [&["run"], options, &["--", "perl", "-MIO::Socket::IP", "-MSocket", "-e", SERVER]].concat();
+    let mut running = host.nsl(words).as_user().start();
+    assert_eq!(running.line(), "up");
+    running
+}
+
+/// What the server says to somebody in the network of a process; nothing, if it is not reached.
+fn heard(pid: u32, address: &str, port: u16) -> String {
+    in_network_of(pid, || {
+        let address = SocketAddr::new(address.parse().expect("an address"), port);
+        let mut text = String::new();
+        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2));
+        // The pasta of Debian 12 has a server that speaks first wait, so the caller does.
+        let read = stream.and_then(|mut stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            writeln!(stream, "you")?;
+            stream.read_to_string(&mut text)
+        });
+        if read.is_ok() { text } else { String::new() }
+    })
+}
+
+#[test]
+fn published_ports_lead_inside() {
+    let (host, outside) = connected_host!();
+    let running = serving(&host, &["-p", "8080:7000", "-p", "8081:7000/udp", "-p", "127.0.0.1:9000-9001:7000-7001"]);
+    for (pid, address) in [(host.pid(), "127.0.0.1"), (host.pid(), "::1"), (outside, OWN[0])] {
+        assert_eq!(heard(pid, address, 8080), "heard you\n", "{address}");
+    }
+    // The pasta of Debian 12 does not know the address of IPv6 inside before it has seen a packet from there.
+    wait_until("the server is heard by IPv6", || heard(outside, OWN[1], 8080) == "heard you\n");
+    assert_eq!(heard(host.pid(), "127.0.0.1", 9000), "heard you\n");
+    assert_eq!(heard(host.pid(), "127.0.0.1", 9001), "", "nobody listens there");
+    assert_eq!(heard(outside, OWN[0], 9000), "", "that is loopback's alone");
+    assert_eq!(heard(outside, OWN[0], 7000), "", "that is not published");
+    for address in OWN {
+        let socket = in_network_of(outside, || UdpSocket::bind((if address == OWN[0] { "0.0.0.0" } else { "::" }, 0)));
+        let socket = socket.expect("bind");
+        socket.set_read_timeout(Some(Duration::from_secs(5))).expect("limit the wait");
+        socket.send_to(b"you", (address, 8081)).expect("send");
+        let mut bytes = [0; 99];
+        let length = socket.recv(&mut bytes).expect("an answer");
+        assert_eq!(&bytes[..length], b"heard you");
+    }
+    running.signal(Signal::SIGTERM);
+    running.finish().assert_code(143).assert_quiet();
+}
+
+#[test]
+fn a_port_that_is_free_is_found_and_told() {
+    let (host, _outside) = connected_host!();
+    let script =
+        format!("exec {NSL} run -p 7000 --status-fd 3 -- perl -MIO::Socket::IP -MSocket -e \"$0\" 3>{DIR}/events");
+    let words = ["-c", &script, SERVER];
+    host.sh(&format!("touch {DIR}/events; chmod 666 {DIR}/events"));
+    let mut running = host.command("sh", words).as_user().start();
+    assert_eq!(running.line(), "up");
+    let events = fs::read_to_string(host.path(format!("{DIR}/events"))).expect("read the events");
+    let event: serde_json::Value = serde_json::from_str(events.lines().next().expect("an event")).expect("JSON");
+    let port = event["network"]["ports"][0]["host_port"].as_u64().expect("the port") as u16;
+    assert_eq!(event["network"]["ports"][0]["container_port"], 7000);
+    assert_eq!(heard(host.pid(), "127.0.0.1", port), "heard you\n");
+    running.signal(Signal::SIGTERM);
+    let output = running.finish();
+    assert_eq!(output.stderr(), format!("nsl: port {port} of this host leads to 7000/tcp inside\n"));
+}
+
+#[test]
+fn ports_that_cannot_be_had_are_refused_before_anything_is_made() {
+    let (host, _outside) = connected_host!();
+    let taken = greet(host.pid(), "127.0.0.1", "taken").to_string();
+    // As a program that would tell if it were started.
+    host.sh(&format!(
+        "mkdir {DIR}/bin; printf '#!/bin/sh\\necho started >&2' > {DIR}/bin/pasta; chmod 755 {DIR}/bin/pasta"
+    ));
+    let run = |publication: &str| {
+        let path = format!("PATH={DIR}/bin");
+        host.command("env", [&path, NSL, "run", "-p", publication, "--", "/bin/true"]).as_user().run()
+    };
+    run(&format!("{taken}:80")).assert_refused(125, &[&format!("publish port {taken}"), "already listens", "hint"]);
+    run("80:80").assert_refused(125, &["publish port 80", "Permission denied", "ip_unprivileged_port_start"]);
+    run("192.0.2.77:8080:80").assert_refused(125, &["this host has no address 192.0.2.77"]);
+    // Where ports are asked for, the sandbox does not do without.
+    run("8080:80").assert_refused(125, &["start pasta: started"]);
+    let words = ["PATH=/no/where", NSL, "run", "-p", "8080:80", "--", "/bin/true"];
+    host.command("env", words).as_user().run().assert_refused(125, &["use --publish", "apt install passt"]);
+}
+
+#[test]
+fn a_port_is_free_again_when_nsl_has_ended() {
+    let (host, _outside) = connected_host!();
+    let script = format!("for n in $(seq 30); do {NSL} run -p 8080:80 -p 8080:80/udp -- true || exit; done");
+    host.command("sh", ["-c", &script]).as_user().run().assert_prints("");
+}
+
 #[test]
 fn name_servers_are_those_that_can_be_reached() {
     let (mut host, _outside) = connected_host!();
@@ -209,7 +313,7 @@ fn the_start_is_told_with_its_addresses() {
     let output = host.command("sh", ["-c", &script]).as_user().run();
     output.assert_code(0).assert_quiet();
     let expected = format!(
-        r#""network":{{"kind":"pasta","address":"{0}","addresses":[{{"address":"{0}","prefix":24}},{{"address":"{1}","prefix":64}}]}}"#,
+        r#""network":{{"kind":"pasta","address":"{0}","addresses":[{{"address":"{0}","prefix":24}},{{"address":"{1}","prefix":64}}],"ports":[]}}"#,
         OWN[0], OWN[1]
     );
     assert!(output.stdout().contains(&expected), "{output}");

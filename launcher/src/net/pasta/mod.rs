@@ -1,8 +1,8 @@
 //! The network of a sandbox that is made without root: pasta, a program of the host's, makes eth0 inside and carries
 //! what goes through it over sockets of its own, as the user that runs it.
 //!
-//! It is nsl's child for as long as the sandbox lives, and ends with nsl, however that ends. Nobody waits for it: the
-//! kernel takes some 40 ms to drop eth0, as it does with a veth pair.
+//! It is nsl's child for as long as the sandbox lives, and ends with nsl, however that ends. Only who has ports
+//! published waits for it: the kernel takes some 40 ms to drop eth0, as it does with a veth pair.
 
 mod fault;
 
@@ -28,6 +28,8 @@ use std::time::{Duration, Instant};
 
 /// How long it may take to make the network.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the kernel may take to close its ports, in milliseconds.
+const PORTS_PATIENCE: u16 = 1000;
 /// What it says is kept up to this length.
 const LONGEST: usize = 4096;
 /// `-q -f`: no word unless something is wrong, and no process behind nsl's back. `--no-map-gw`, and nothing forwarded
@@ -110,6 +112,8 @@ pub struct Pasta {
     pidfd: OwnedFd,
     /// The only end for writing of a pipe: when it closes, as it does when nsl is killed, the kernel kills pasta.
     _lifeline: OwnedFd,
+    /// It holds ports of the host.
+    has_ports: bool,
     has_ended: bool,
 }
 
@@ -126,7 +130,8 @@ impl Pasta {
             Side::Child => become_pasta(plan, arguments(ports, pid), held, &says),
             Side::Parent { pid, pidfd } => {
                 drop((held, says));
-                let mut pasta = Self { pid, pidfd, _lifeline: lifeline, has_ended: false };
+                let mut pasta =
+                    Self { pid, pidfd, _lifeline: lifeline, has_ports: !ports.is_empty(), has_ended: false };
                 let mut said = Vec::new();
                 match pasta.wait_until_ready(words.as_fd(), sandbox, &mut said) {
                     Ok(()) => Ok(pasta),
@@ -199,8 +204,13 @@ impl Pasta {
 
 impl Drop for Pasta {
     fn drop(&mut self) {
-        if !self.has_ended {
-            let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        if self.has_ended {
+            return;
+        }
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        if self.has_ports {
+            // Whoever starts the same again finds them free.
+            let _ = nix::poll::poll(&mut [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)], PORTS_PATIENCE);
         }
     }
 }
@@ -253,4 +263,39 @@ pub(super) fn addresses(inside: OwnedFd) -> Result<Vec<IpNet>> {
         }
         Ok(found)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ports_of(publications: &[(Option<&str>, u16, u16, Protocol)]) -> String {
+        let port = |&(address, host, inside, protocol): &(Option<&str>, u16, u16, Protocol)| Port {
+            address: address.map(|address| address.parse().unwrap()),
+            host,
+            inside,
+            protocol,
+        };
+        let ports: Vec<_> = publications.iter().map(port).collect();
+        let words: Vec<_> = arguments(&ports, 7).collect();
+        words[OPTIONS.split(' ').count()..].join(" ")
+    }
+
+    #[test]
+    fn nothing_is_published_unasked() {
+        assert_eq!(ports_of(&[]), "-t none -u none 7");
+        assert!(["-T none", "-U none", "--no-map-gw"].iter().all(|words| OPTIONS.contains(words)));
+    }
+
+    #[test]
+    fn ports_that_follow_each_other_are_a_range() {
+        use Protocol::{Tcp, Udp};
+        assert_eq!(ports_of(&[(None, 8080, 80, Tcp)]), "-t 8080:80 -u none 7");
+        let both = [(Some("127.0.0.1"), 8080, 80, Tcp), (Some("::1"), 53, 53, Udp)];
+        assert_eq!(ports_of(&both), "-t 127.0.0.1/8080:80 -u ::1/53:53 7");
+        let range =
+            [(None, 1, 11, Tcp), (None, 2, 12, Tcp), (None, 3, 13, Tcp), (None, 5, 14, Tcp), (None, 6, 14, Tcp)];
+        assert_eq!(ports_of(&range), "-t 1-3:11-13 -t 5:14 -t 6:14 -u none 7");
+        assert_eq!(ports_of(&[(None, 1, 1, Tcp), (None, 2, 2, Udp)]), "-t 1:1 -u 2:2 7");
+    }
 }
