@@ -27,6 +27,7 @@ mod network;
 mod peers;
 mod plan;
 mod podman;
+mod ports;
 mod process;
 mod pty;
 mod refusals;

@@ -65,9 +65,7 @@ impl Made {
 
     /// The sandbox has ended. Says how many connections were refused, if there was a list of those that were not.
     pub fn settle(&self) -> Option<u64> {
-        if !self.ports().is_empty() {
-            conntrack::forget_after(self.addresses);
-        }
+        conntrack::forget_after(self.ports(), self.addresses);
         self.table.as_ref().and_then(own::Table::refused)
     }
 }
@@ -105,7 +103,7 @@ pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: OwnedFd) ->
         }
         let ipv6 = pair.addresses.ipv6.is_some()
             && plan.is_forwarded()
-            && forward::ensure_ipv6(&host, &pair.name, plan.network.is_some()).await?;
+            && forward::ensure_ipv6(&host, &pair.name, plan.has_peers()).await?;
         pair::configure(&host, &inside, &mut pair, ipv6).await?;
         if pair.addresses.ipv6.is_some() && reserved.is_on_loopback(Port::is_of_ipv6) {
             loopback::open_v6(&host, pair.index, &pair.name).await;

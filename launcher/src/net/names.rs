@@ -2,6 +2,7 @@
 
 use super::Known;
 use crate::error::{Error, Result};
+use std::fmt::Write;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
@@ -101,8 +102,13 @@ pub fn servers(resolv_conf: &[u8]) -> Vec<IpAddr> {
 
 /// Lines of /etc/hosts for names that keep the addresses they have now.
 pub fn lines(known: &[Known]) -> String {
-    let lines = known.iter().flat_map(|(name, addresses)| addresses.iter().map(move |address| (address, name)));
-    lines.map(|(address, name)| format!("{address} {name}\n")).collect()
+    let mut lines = String::new();
+    for (name, addresses) in known {
+        for address in addresses {
+            let _ = writeln!(lines, "{address} {name}");
+        }
+    }
+    lines
 }
 
 /// What /etc/hosts says inside: loopback, and the sandbox by its name. Without an address of its own it is found on

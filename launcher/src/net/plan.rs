@@ -109,7 +109,12 @@ impl VethPlan {
 
     /// Something is forwarded from it, or to it.
     pub(super) fn is_forwarded(&self) -> bool {
-        !self.internal || self.network.is_some() || !self.publications.is_empty()
+        !self.internal || self.has_peers()
+    }
+
+    /// Some of that comes from this host itself.
+    pub(super) fn has_peers(&self) -> bool {
+        self.network.is_some() || !self.publications.is_empty()
     }
 }
 

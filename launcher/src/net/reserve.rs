@@ -24,7 +24,7 @@ pub(super) struct Reserved {
     fixed: usize,
     /// What nsl's own limit of open files was, where it had to be raised: the command is to have that.
     pub(super) limit: Option<Rlimit>,
-    _sockets: Vec<OwnedFd>,
+    sockets: Vec<OwnedFd>,
 }
 
 impl Reserved {
@@ -53,7 +53,7 @@ pub(super) fn reserve(publications: &[Publication]) -> Result<Reserved> {
     for port in fixed.into_iter().chain(any).flat_map(Publication::ports) {
         let (socket, host) = take(port).map_err(|errno| refused(port, Errno::from_raw(errno.raw_os_error())))?;
         reserved.ports.push(Port { host, ..port });
-        reserved._sockets.push(socket);
+        reserved.sockets.push(socket);
     }
     Ok(reserved)
 }
