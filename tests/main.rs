@@ -7,6 +7,7 @@ mod attacks;
 mod changes;
 mod documents;
 mod driving;
+mod egress;
 mod embed;
 mod embedding;
 mod ends;

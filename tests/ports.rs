@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Serves ports such as tcp/80 and udp/53 in perl, by IPv4 and IPv6, and says when it does: TCP with its own name and
 /// the caller's address, UDP with its name and what it has heard.
-const SERVE: &str = r"use Socket qw(:all); $| = 1; my ($name, @ports) = @ARGV; my (%of, $wait);
+pub const SERVE: &str = r"use Socket qw(:all); $| = 1; my ($name, @ports) = @ARGV; my (%of, $wait);
     for (@ports) { my ($protocol, $port) = split m(/);
         socket my $s, AF_INET6, $protocol eq 'tcp' ? SOCK_STREAM : SOCK_DGRAM, 0 or die $!;
         setsockopt $s, 41, 26, pack('l', 0); setsockopt $s, SOL_SOCKET, SO_REUSEADDR, 1;
@@ -25,7 +25,7 @@ const SERVE: &str = r"use Socket qw(:all); $| = 1; my ($name, @ports) = @ARGV; m
         $address =~ s/::ffff://; print $c qq($name to $address); close $c } }";
 
 /// A sandbox that serves these ports.
-fn serving(host: &Host, options: &[&str], name: &str, ports: &[&str]) -> Running {
+pub fn serving(host: &Host, options: &[&str], name: &str, ports: &[&str]) -> Running {
     let words = [&["run"], options, &["--", "perl", "-e", SERVE, name], ports].concat();
     let mut running = host.nsl(words).start();
     assert_eq!(running.line(), "ready");
@@ -33,13 +33,13 @@ fn serving(host: &Host, options: &[&str], name: &str, ports: &[&str]) -> Running
 }
 
 #[track_caller]
-fn end(running: Running) {
+pub fn end(running: Running) {
     running.signal(Signal::SIGTERM);
     running.finish().assert_code(143);
 }
 
 /// What a server says to who calls from the network of a process, or `refused`.
-fn tcp(pid: u32, address: &str) -> String {
+pub fn tcp(pid: u32, address: &str) -> String {
     let address: SocketAddr = address.parse().expect("an address");
     let asked = in_network_of(pid, || {
         let mut text = String::new();
@@ -54,7 +54,7 @@ fn tcp(pid: u32, address: &str) -> String {
 }
 
 /// A socket in the network of a process.
-fn client(pid: u32, address: &str) -> UdpSocket {
+pub fn client(pid: u32, address: &str) -> UdpSocket {
     let address: SocketAddr = address.parse().expect("an address");
     in_network_of(pid, || {
         let any = if address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -66,7 +66,7 @@ fn client(pid: u32, address: &str) -> UdpSocket {
 }
 
 /// What comes back for a datagram.
-fn heard(socket: &UdpSocket, text: &str) -> String {
+pub fn heard(socket: &UdpSocket, text: &str) -> String {
     let mut answer = [0; 99];
     match socket.send(text.as_bytes()).and_then(|_| socket.recv(&mut answer)) {
         Ok(length) => String::from_utf8_lossy(&answer[..length]).into_owned(),
@@ -86,7 +86,7 @@ fn has_ended(pid: u32) -> bool {
 }
 
 /// An uplink with addresses of both families: 198.51.100.1 and 2001:db8::1 beyond, .2 and ::2 on the host.
-fn uplink(host: &mut Host) -> u32 {
+pub fn uplink(host: &mut Host) -> u32 {
     let outside = host.uplink();
     host.sh(&format!(
         "ip addr add 2001:db8::2/64 dev up0 nodad; nsenter -t {outside} -n ip addr add 2001:db8::1/64 dev out0 nodad
@@ -97,7 +97,7 @@ fn uplink(host: &mut Host) -> u32 {
 }
 
 /// `nsl run` with these words, events to a file.
-fn watched(host: &Host, words: &[&str]) -> Running {
+pub fn watched(host: &Host, words: &[&str]) -> Running {
     let script = format!("exec {NSL} run --status-fd 3 \"$@\" 3>{DIR}/events");
     host.command("bash", ["-c", &script, "bash"].iter().chain(words)).start()
 }
