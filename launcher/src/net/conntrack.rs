@@ -79,7 +79,7 @@ pub(super) fn forget_after(ports: &[Port], addresses: Addresses) {
     }
     told("to the sandbox", |socket| {
         let mut forgotten = 0;
-        for address in addresses.inside() {
+        for address in addresses.own() {
             let family = if address.is_ipv4() { NetfilterProtoFamily::IPv4 } else { NetfilterProtoFamily::IPv6 };
             let tuple = ConntrackAttribute::CtaTupleReply(vec![Tuple::Ip(vec![IPTuple::SourceAddress(address)])]);
             forgotten += forget(socket, family, &(tuple, REPLY, BY_SOURCE), |flow| flow.answers_from(address))?;

@@ -66,8 +66,13 @@ impl Addresses {
     }
 
     /// The sandbox's own.
-    pub(super) fn inside(self) -> impl Iterator<Item = IpAddr> {
-        self.ends().map(|ends| ends.inside.addr())
+    pub fn own(self) -> Vec<IpAddr> {
+        self.ends().map(|ends| ends.inside.addr()).collect()
+    }
+
+    /// Where it finds this host.
+    pub fn of_host(self) -> Option<IpAddr> {
+        self.ends().next().map(|ends| ends.host.addr())
     }
 
     /// Those of IPv4 come first.

@@ -1,5 +1,6 @@
 //! A sandbox from the clone to its end: its start, in step with what happens inside, and what its end means.
 
+use super::hosts::HostsFile;
 use crate::cgroup::Group;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
@@ -7,7 +8,7 @@ use crate::events::Events;
 use crate::log;
 use crate::net;
 use crate::pidfile::Pidfile;
-use crate::plan::Plan;
+use crate::plan::{Plan, Step};
 use crate::signals::Signals;
 use crate::spawn::{Ended, Init};
 use crate::spec::{Network, Spec};
@@ -21,7 +22,7 @@ use nix::sys::socket::MsgFlags;
 use nsl_shared::boot::Report;
 use nsl_shared::exit;
 use std::os::fd::{AsFd, OwnedFd};
-use tracing::{debug, debug_span};
+use tracing::{debug, debug_span, warn};
 
 const START: &str = "start the sandbox";
 
@@ -46,6 +47,8 @@ pub struct Sandbox<'a> {
     pub(super) started: bool,
     /// The network that was made for it.
     pub(super) network: Option<net::Made>,
+    /// Its /etc/hosts, where that changes.
+    pub(super) hosts: Option<HostsFile>,
     pub(super) events: &'a mut Events,
     pub(super) deadline: Option<Deadline>,
     /// Goes after the init.
@@ -77,6 +80,7 @@ impl<'a> Sandbox<'a> {
             hung_up: false,
             started: false,
             network: None,
+            hosts: None,
             events,
             deadline,
             pidfile: None,
@@ -97,9 +101,14 @@ impl<'a> Sandbox<'a> {
         self.held = established.map_err(|error| self.cause_of(error))?;
         if let Network::Veth(veth) = self.plan.network.clone() {
             let socket = self.expect(Report::Netlink)?;
-            let created = net::create(&veth, prepared, self.init.pid, socket);
+            let members = veth.network.as_deref().map(net::Members::watch).transpose();
+            let members = members.map_err(|error| Error::io("watch who is in the network", &error))?;
+            let created = net::create(&veth, prepared, self.init.pid, socket, &self.plan.hostname);
             let network = created.map_err(|error| self.cause_of(error))?;
             debug!(addresses = %network.addresses, "the network stands");
+            if self.plan.child.contains(&Step::Hosts) {
+                self.complete_hosts(&network, members)?;
+            }
             self.network = Some(network);
         }
         if self.spec.terminal() {
@@ -161,11 +170,30 @@ impl<'a> Sandbox<'a> {
         }
     }
 
+    /// Has /etc/hosts say what is known now; and go on saying it, where others come and go.
+    fn complete_hosts(&mut self, made: &net::Made, members: Option<net::Members>) -> Result<()> {
+        let Some(file) = self.await_report(Report::Hosts)? else {
+            warn!(
+                "/etc/hosts of this root cannot be replaced: other sandboxes, and this host, are not found by name \
+                 (hint: -x leaves the directory of --rootfs as it is, and puts a layer over it)"
+            );
+            return Ok(());
+        };
+        let hosts = HostsFile::complete(file, self.spec.hosts().clone(), made, members)?;
+        self.hosts = hosts.descriptor().is_some().then_some(hosts);
+        Ok(())
+    }
+
     /// Waits for a report that carries a descriptor.
     fn expect(&mut self, expected: Report) -> Result<OwnedFd> {
+        self.await_report(expected)?.ok_or_else(|| Error::os("read the status socket", Errno::EBADMSG))
+    }
+
+    /// Waits for a report, and takes the descriptor that it carries.
+    fn await_report(&mut self, expected: Report) -> Result<Option<OwnedFd>> {
         loop {
             match status::receive(self.init.status.as_fd(), MsgFlags::empty()) {
-                Ok(Received::Report(report, Some(descriptor))) if report == expected => return Ok(descriptor),
+                Ok(Received::Report(report, descriptor)) if report == expected => return Ok(descriptor),
                 Ok(Received::Report(report, _)) => self.heard(report)?,
                 Ok(Received::End) => {
                     return Err(match self.init.wait()? {

@@ -1,5 +1,6 @@
 //! What nsl does while a command runs: hands on signals and bytes, hears what the init reports, minds the time.
 
+use super::hosts::HostsFile;
 use super::sandbox::Sandbox;
 use crate::deadline::Due;
 use crate::error::{Error, Result};
@@ -30,6 +31,8 @@ impl Sandbox<'_> {
         if !self.hung_up {
             waiting.push(PollFd::new(self.init.status.as_fd(), PollFlags::POLLIN));
         }
+        let news = self.hosts.as_ref().and_then(HostsFile::descriptor);
+        waiting.extend(news.map(|news| PollFd::new(news, PollFlags::POLLIN)));
         let fixed = waiting.len();
         let interests = self.relays.iter().zip(&paused).enumerate();
         let interests: Vec<_> = interests
@@ -43,6 +46,7 @@ impl Sandbox<'_> {
         let is_ready = |poll: &PollFd<'_>| poll.any().unwrap_or(false);
         let (ended, signalled) = (is_ready(&waiting[0]), is_ready(&waiting[1]));
         let reported = !self.hung_up && is_ready(&waiting[2]);
+        let has_news = news.is_some() && is_ready(&waiting[fixed - 1]);
         let ready: Vec<usize> = interests
             .iter()
             .zip(&waiting[fixed..])
@@ -54,6 +58,9 @@ impl Sandbox<'_> {
         }
         if reported {
             self.take_reports()?;
+        }
+        if let (true, Some(hosts), Some(made)) = (has_news, &mut self.hosts, &self.network) {
+            hosts.refresh(made);
         }
         for index in ready {
             self.relays[index].step();
@@ -134,7 +141,7 @@ impl Sandbox<'_> {
                 self.events.started(self.init.pid, &self.plan.hostname, self.network.as_ref());
             }
             Report::Continued => self.events.continued(),
-            Report::Stopped { .. } | Report::Netlink | Report::Terminal => {}
+            Report::Stopped { .. } | Report::Netlink | Report::Terminal | Report::Hosts => {}
         }
         Ok(())
     }
