@@ -5,7 +5,7 @@
 //! nothing more.
 
 use crate::error::{Error, Result};
-use crate::net::{Link, Made, Port};
+use crate::net::{self, Made, Pasta, Port};
 use crate::sys;
 use ipnet::IpNet;
 use nix::errno::Errno;
@@ -76,8 +76,9 @@ enum Details<'a> {
     },
 }
 
+/// The network of a sandbox.
 #[derive(Serialize)]
-struct Network<'a> {
+pub struct Network<'a> {
     /// What --network says.
     kind: &'a str,
     /// That of IPv4, or of IPv6 if there is no other.
@@ -118,17 +119,35 @@ struct Ends {
 
 impl<'a> From<&'a Made> for Network<'a> {
     fn from(made: &'a Made) -> Self {
-        let ends = |inside: IpNet, gateway| Ends { address: inside.addr(), prefix: inside.prefix_len(), gateway };
-        let (kind, addresses, device): (_, Vec<Ends>, _) = match &made.link {
-            Link::Veth { device, addresses } => {
-                let all = addresses.ends().map(|pair| ends(pair.inside, Some(pair.host.addr())));
-                ("veth", all.collect(), Some(&**device))
-            }
-            Link::Pasta { addresses } => ("pasta", addresses.iter().map(|inside| ends(*inside, None)).collect(), None),
-        };
+        let ends = |ends: net::Ends| Ends::new(ends.inside, Some(ends.host.addr()));
+        Self::new("veth", made.addresses.ends().map(ends).collect(), Some(&made.device), made.ports())
+    }
+}
+
+impl<'a> From<&'a Pasta> for Network<'a> {
+    fn from(pasta: &'a Pasta) -> Self {
+        let ends = pasta.addresses().iter().map(|inside| Ends::new(*inside, None));
+        Self::new("pasta", ends.collect(), None, pasta.ports())
+    }
+}
+
+impl<'a> Network<'a> {
+    fn new(kind: &'a str, addresses: Vec<Ends>, device: Option<&'a str>, ports: &[Port]) -> Self {
         let first = addresses.first();
-        let (address, gateway) = (first.map(|ends| ends.address), first.and_then(|ends| ends.gateway));
-        Self { kind, address, gateway, addresses, device, ports: made.ports().iter().map(Lead::from).collect() }
+        Self {
+            kind,
+            address: first.map(|ends| ends.address),
+            gateway: first.and_then(|ends| ends.gateway),
+            addresses,
+            device,
+            ports: ports.iter().map(Lead::from).collect(),
+        }
+    }
+}
+
+impl Ends {
+    fn new(inside: IpNet, gateway: Option<IpAddr>) -> Self {
+        Self { address: inside.addr(), prefix: inside.prefix_len(), gateway }
     }
 }
 
@@ -157,8 +176,7 @@ impl Events {
         Ok(Self { to: Some(to), ..Self::NONE })
     }
 
-    pub fn started(&mut self, pid: u32, hostname: &str, made: Option<&Made>) {
-        let network = made.map(Network::from);
+    pub fn started(&mut self, pid: u32, hostname: &str, network: Option<Network<'_>>) {
         self.tell("started", Details::Started { pid, hostname, network });
     }
 

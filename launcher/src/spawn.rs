@@ -2,8 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::hints;
+use crate::net::Inside;
 use crate::plan::{Plan, Step};
 use crate::root::{Assembly, Names};
+use crate::spec::Network;
 use crate::status;
 use crate::sys::{self, Side};
 use crate::userns;
@@ -67,8 +69,17 @@ pub fn spawn(plan: &Plan, luggage: Luggage<'_>) -> Result<Init> {
     };
     let flags = plan.namespaces().map(flag).fold(0, |flags, flag| flags | flag as u64);
     let (status, inside) = status::pair().map_err(|errno| Error::os("make the status socket", errno))?;
+    // Born in it, the child never was in another.
+    let joined = match &plan.network {
+        Network::Join(join) => Some(join.enter()?),
+        _ => None,
+    };
     match sys::clone3(flags, luggage.cgroup).map_err(|errno| hints::namespaces(plan, errno))? {
-        Side::Parent { pid, pidfd } => Ok(Init { pid, pidfd, status, ended: false }),
+        Side::Parent { pid, pidfd } => {
+            let init = Init { pid, pidfd, status, ended: false };
+            joined.map_or(Ok(()), Inside::leave)?;
+            Ok(init)
+        }
         Side::Child => {
             drop(status);
             child(plan, &luggage, &inside)
@@ -93,6 +104,7 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
                 assembly.give(trees);
                 if *root { userns::become_root() } else { Ok(()) }
             }),
+            Step::Hosts => hand_over_hosts(status.as_fd(), &assembly),
             Step::Execute => {
                 rustix::process::umask(umask);
                 let Assembly { landlock, proc, .. } = &assembly;
@@ -131,6 +143,13 @@ fn hand_over_netlink(status: BorrowedFd<'_>) -> rustix::io::Result<()> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     send(status, Report::Netlink, socket.as_fd())
+}
+
+/// Where the file can't be had, the sandbox is as good without.
+fn hand_over_hosts(status: BorrowedFd<'_>, assembly: &Assembly<'_>) -> rustix::io::Result<()> {
+    let file = assembly.hosts().inspect_err(|errno| tracing::debug!("/etc/hosts stays as it is: {errno}")).ok();
+    status::report(status, Report::Hosts, file.as_ref().map(AsFd::as_fd))
+        .map_err(|errno| Errno::from_raw_os_error(errno as i32))
 }
 
 /// What came of the steps, for the init.

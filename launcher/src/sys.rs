@@ -63,6 +63,16 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, Errno>
     }
 }
 
+/// `NS_GET_NSTYPE`: ioctl_ns(2).
+const GET_KIND: libc::c_ulong = 0xb703;
+
+/// The kind of a namespace, as a flag `CLONE_NEW…`.
+pub fn namespace_kind(namespace: BorrowedFd<'_>) -> Result<i32, Errno> {
+    // SAFETY: it takes no argument and touches no memory.
+    let kind = unsafe { libc::ioctl(namespace.as_raw_fd(), GET_KIND as _) };
+    checked(kind.into()).map(|kind| kind as i32)
+}
+
 /// Executes the program `file` with two arguments and no environment; comes back only with an error.
 pub fn execute(file: BorrowedFd<'_>, name: &CStr, argument: &CStr) -> Errno {
     let argv = [name.as_ptr(), argument.as_ptr(), std::ptr::null()];

@@ -428,13 +428,15 @@ impl fmt::Display for InitStep {
 }
 
 /// What the child of nsl, later the init, tells nsl on the status socket. Each report is one packet of
-/// [`Report::SIZE`] bytes; `Netlink` and `Terminal` carry a descriptor (`SCM_RIGHTS`).
+/// [`Report::SIZE`] bytes; `Netlink`, `Terminal` and `Hosts` carry a descriptor (`SCM_RIGHTS`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Report {
     /// Here is a netlink socket of the new network namespace.
     Netlink,
     /// Here is the master of the sandbox's pty.
     Terminal,
+    /// Here is the sandbox's /etc/hosts to write to, or, without a descriptor, it can't be written to.
+    Hosts,
     /// Step `step` of the plan's child side failed.
     ChildFailed { step: u16, errno: i32 },
     /// A step of the init failed.
@@ -467,6 +469,7 @@ impl Report {
             Self::Stopped { signal } => (6, 0, signal),
             Self::Exited { code, signal } => (7, signal.into(), i32::from(code)),
             Self::Continued => (8, 0, 0),
+            Self::Hosts => (9, 0, 0),
         };
         let ([k0, k1], [s0, s1], [v0, v1, v2, v3]) = (kind.to_le_bytes(), step.to_le_bytes(), value.to_le_bytes());
         [k0, k1, s0, s1, v0, v1, v2, v3]
@@ -486,6 +489,7 @@ impl Report {
             6 => Self::Stopped { signal: value },
             7 => Self::Exited { code: u8::try_from(value).ok()?, signal: u8::try_from(step).ok()? },
             8 => Self::Continued,
+            9 => Self::Hosts,
             _ => return None,
         })
     }

@@ -48,8 +48,9 @@ pub struct Run {
     #[arg(long = "mount", value_name = "type=TYPE,...", help_heading = "Root")]
     pub mounts: Vec<OsString>,
 
-    /// veth, a pair of devices with NAT (veth:NAME: together with all others of NAME); pasta, which needs no root; none,
-    /// nothing but lo; or the host's network [default: veth as root, else pasta if installed]
+    /// veth, a pair of devices with NAT (veth:NAME: together with all others of NAME, which are found by their
+    /// hostnames); pasta, which needs no root; none, nothing but lo; the network of the host, of a file such as
+    /// /run/netns/NAME (ns:FILE) or of a process (container:PID) [default: veth as root, else pasta if installed]
     #[arg(long, value_name = "KIND", value_parser = NetworkKind::parse, help_heading = "Network")]
     pub network: Option<NetworkKind>,
 
@@ -82,6 +83,18 @@ pub struct Run {
     /// Hostname inside [default: nsl]
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     pub hostname: Option<OsString>,
+
+    /// Ask this name server, an address, instead of the host's [repeatable]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Network")]
+    pub dns: Vec<String>,
+
+    /// Complete short names by DOMAIN instead of the host's list; by none with . alone [repeatable]
+    #[arg(long, value_name = "DOMAIN", help_heading = "Network")]
+    pub dns_search: Vec<String>,
+
+    /// Put a name into /etc/hosts; the address host-gateway is that of the host's end of the pair [repeatable]
+    #[arg(long, value_name = "NAME:ADDRESS", help_heading = "Network")]
+    pub add_host: Vec<String>,
 
     /// Run as this user: numbers, or names of the /etc/passwd and /etc/group inside [default: you]
     #[arg(short, long, value_name = "USER[:GROUP]", help_heading = "Process")]
@@ -233,6 +246,10 @@ pub enum NetworkKind {
     None,
     /// The host's network as it is.
     Host,
+    /// The network namespace that a file is.
+    Namespace(PathBuf),
+    /// The network of a process.
+    Process(u32),
 }
 
 impl NetworkKind {
@@ -243,7 +260,13 @@ impl NetworkKind {
             None if text == "none" => Ok(Self::None),
             None if text == "host" => Ok(Self::Host),
             Some(("veth", name)) => Self::name(name).map(|name| Self::Veth(Some(name))),
-            _ => Err("it is veth, veth:NAME, pasta, none or host".to_owned()),
+            Some(("ns", "")) => Err("ns: takes a file, such as ns:/run/netns/NAME".to_owned()),
+            Some(("ns", path)) => Ok(Self::Namespace(path.into())),
+            Some(("container", pid)) => match pid.parse() {
+                Ok(pid @ 1..=0x7fff_ffff) => Ok(Self::Process(pid)),
+                _ => Err("container: takes the ID of a process, as --pidfile writes it".to_owned()),
+            },
+            _ => Err("it is veth, veth:NAME, pasta, none, host, ns:FILE or container:PID".to_owned()),
         }
     }
 

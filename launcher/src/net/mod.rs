@@ -3,12 +3,17 @@
 //! Planning is pure, checking reads the host, preparing takes ports of it, creating changes it. What is made for one
 //! sandbox is dropped by the kernel when its namespace ends, or nsl does; there is no file of state.
 
+mod clean;
 mod conntrack;
+mod dump;
 mod egress;
+mod firewall;
 mod forward;
 mod group;
 mod host;
+mod join;
 mod loopback;
+mod members;
 pub mod names;
 mod nat;
 mod nftables;
@@ -22,17 +27,20 @@ mod resolve;
 mod rtnl;
 mod socket;
 
+pub use clean::remove_table;
 pub use egress::parse_all as permissions;
+pub use forward::settings_that_are_on;
+pub use join::{Inside, Join, Source};
+pub use members::Members;
 pub use pasta::{Pasta, PastaPlan};
-pub use plan::{Addresses, Request, VethPlan, Wanted, plan};
+pub use plan::{Addresses, Ends, Request, VethPlan, Wanted, plan};
 pub use publish::{Port, parse_all as publications};
 pub use resolve::Known;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::rlimit::Rlimit;
-use ipnet::IpNet;
 use std::net::IpAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 /// What a network needs of the host before anything is made.
 #[derive(Default)]
@@ -44,24 +52,13 @@ pub struct Prepared {
     pub servers: Vec<IpAddr>,
 }
 
-/// What was made.
+/// What was made, seen from the host.
 pub struct Made {
-    pub link: Link,
+    /// The name of the host's end.
+    pub device: String,
+    pub addresses: Addresses,
     reserved: reserve::Reserved,
     table: Option<own::Table>,
-}
-
-/// What connects the sandbox.
-pub enum Link {
-    Veth {
-        /// The name of the host's end.
-        device: String,
-        addresses: Addresses,
-    },
-    Pasta {
-        /// Those of eth0 inside.
-        addresses: Vec<IpNet>,
-    },
 }
 
 impl Prepared {
@@ -79,11 +76,7 @@ impl Made {
 
     /// The sandbox has ended. Says how many connections were refused, if there was a list of those that were not.
     pub fn settle(&self) -> Option<u64> {
-        if let Link::Veth { addresses, .. } = self.link
-            && !self.ports().is_empty()
-        {
-            conntrack::forget_after(addresses);
-        }
+        conntrack::forget_after(self.ports(), self.addresses);
         self.table.as_ref().and_then(own::Table::refused)
     }
 }
@@ -107,25 +100,6 @@ pub fn prepare_pasta(plan: &PastaPlan) -> Result<Prepared> {
     Ok(Prepared { reserved: reserve::reserve(&plan.publications)?, ..Prepared::default() })
 }
 
-/// Starts pasta for the process `pid` inside; `inside` is a `NETLINK_ROUTE` socket that was opened there, `ended` is
-/// readable when that process has ended. Which addresses there are is looked up where somebody `asks`.
-pub fn connect(
-    plan: &PastaPlan,
-    prepared: Prepared,
-    pid: u32,
-    inside: OwnedFd,
-    ended: BorrowedFd<'_>,
-    asks: bool,
-) -> Result<(Pasta, Made)> {
-    let mut reserved = prepared.reserved;
-    // Its own sockets take their place; in between the ports are anybody's.
-    reserved.let_go();
-    let pasta = Pasta::start(plan, &reserved.ports, pid, ended)?;
-    reserved.tell();
-    let addresses = if asks { pasta::addresses(inside)? } else { Vec::new() };
-    Ok((pasta, Made { link: Link::Pasta { addresses }, reserved, table: None }))
-}
-
 /// Makes the pair and opens the ways out and in. `pid` is a process in the new network namespace, `inside` a
 /// `NETLINK_ROUTE` socket that was opened there.
 ///
@@ -133,29 +107,34 @@ pub fn connect(
 /// its last process. Removing it by hand would keep the caller waiting for as long.
 ///
 /// The calling process should have one thread: the runtime lives in it, and is gone on return.
-pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: OwnedFd) -> Result<Made> {
+/// A member of a named network is found there by `hostname`.
+pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: OwnedFd, hostname: &str) -> Result<Made> {
     let _span = tracing::debug_span!("create_network", %plan).entered();
     let Prepared { reserved, known, servers } = prepared;
-    let pair = rtnl::run(async {
+    let (pair, ipv6) = rtnl::run(async {
         let (host, inside) = (rtnl::connect()?, rtnl::connect_over(inside));
         let mut pair = pair::make(&host, plan, pid).await?;
         // They keep sandboxes apart, so they must stand before a packet can come out of this one.
-        if !nat::ensure(plan)? {
+        let stands = nat::ensure(plan)?;
+        if !stands {
             pair.without_ipv6();
         }
         let ipv6 = pair.addresses.ipv6.is_some()
             && plan.is_forwarded()
-            && forward::ensure_ipv6(&host, &pair.name, plan.network.is_some()).await?;
-        pair::configure(&host, &inside, &mut pair, ipv6).await?;
+            && forward::ensure_ipv6(&host, &pair.name, plan.has_peers()).await?;
+        pair::configure(&host, &inside, &mut pair, ipv6, plan.network.as_ref().map(|_| hostname)).await?;
+        check_wish(plan, &pair.addresses, stands)?;
         if pair.addresses.ipv6.is_some() && reserved.is_on_loopback(Port::is_of_ipv6) {
             loopback::open_v6(&host, pair.index, &pair.name).await;
         }
-        Ok(pair)
+        Ok((pair, ipv6))
     })?;
-    if plan.is_forwarded() && pair.addresses.ipv4.is_some() {
-        forward::ensure_ipv4();
+    if plan.is_forwarded() {
+        if pair.addresses.ipv4.is_some() {
+            forward::ensure_ipv4();
+        }
+        firewall::check(pair.addresses.ipv4.is_some(), ipv6);
     }
-    tracing::debug!(addresses = %pair.addresses, "the network stands");
     let permissions = plan.egress.as_ref().map(|permissions| resolve::replace(permissions, &known, &servers));
     let table = own::make(&pair.name, pair.addresses, &reserved.ports, permissions.as_deref())?;
     if !reserved.ports.is_empty() {
@@ -165,5 +144,19 @@ pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: OwnedFd) ->
         conntrack::forget_before(&reserved.ports);
         reserved.tell();
     }
-    Ok(Made { link: Link::Veth { device: pair.name, addresses: pair.addresses }, reserved, table })
+    Ok(Made { device: pair.name, addresses: pair.addresses, reserved, table })
+}
+
+/// A pair of the pool's does without IPv6 where the host has none; what was asked for is not left out in silence.
+fn check_wish(plan: &VethPlan, made: &Addresses, rules_stand: bool) -> Result<()> {
+    let Wanted::Fixed(Addresses { ipv6: Some(wish), .. }) = plan.wanted else { return Ok(()) };
+    if made.ipv6.is_some() {
+        return Ok(());
+    }
+    let step = format!("give eth0 the address {}", wish.inside);
+    Err(if rules_stand {
+        Error::new(step, "this host has no IPv6").hint("look for net.ipv6.conf.*.disable_ipv6 and ipv6.disable")
+    } else {
+        Error::new(step, "IPv6 takes nftables, so that nobody forges addresses").hint("try modprobe nf_tables")
+    })
 }

@@ -93,7 +93,7 @@ fn maps(addresses: Addresses, ports: &[Port]) -> Vec<Map<'_>> {
         ("bound6", Type::Ipv6, true),
     ];
     let map = |(name, version, bound): (_, Type, bool)| {
-        let inside = addresses.inside().find(|address| address.is_ipv6() == (version == Type::Ipv6))?;
+        let inside = addresses.own().into_iter().find(|address| address.is_ipv6() == (version == Type::Ipv6))?;
         let is_in = |port: &&Port| {
             let is_of = if inside.is_ipv4() { port.is_of_ipv4() } else { port.is_of_ipv6() };
             is_of && port.bound().is_some() == bound

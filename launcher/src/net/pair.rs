@@ -4,6 +4,7 @@
 //! and is left over when nsl is killed in between.
 
 use super::host;
+use super::members;
 use super::plan::{Addresses, POOLS, VethPlan, Wanted};
 use super::rtnl::{Answer, errno, failed, step};
 use crate::error::{Error, Result};
@@ -211,7 +212,15 @@ pub(super) async fn one<T>(answer: impl Stream<Item = Answer<T>>) -> Answer<T> {
 /// Gives both ends their addresses, brings eth0 up, routes everything to the host's end, and waits until it carries.
 /// Of IPv6 it takes what the kernel gives, and says in the pair what that was. Only with `leads_on` there is a route:
 /// what goes nowhere would be dropped without a word, where IPv4 gets an answer.
-pub(super) async fn configure(host: &Handle, inside: &Handle, pair: &mut Pair, leads_on: bool) -> Result<()> {
+///
+/// A `member` of a named network is known to the others by this hostname.
+pub(super) async fn configure(
+    host: &Handle,
+    inside: &Handle,
+    pair: &mut Pair,
+    leads_on: bool,
+    member: Option<&str>,
+) -> Result<()> {
     let Pair { name, index, addresses, peer } = pair;
     step(format_args!("have {name} check sources"), host.link().set(checking_sources(*index)).execute()).await?;
     if let Some(ends) = addresses.ipv4 {
@@ -238,6 +247,10 @@ pub(super) async fn configure(host: &Handle, inside: &Handle, pair: &mut Pair, l
             }
         };
         step(format_args!("route eth0 to {gateway}"), inside.route().add(route).execute()).await?;
+    }
+    if let Some(alias) = member.and_then(|hostname| members::alias(hostname, *addresses)) {
+        let alias = LinkUnspec::new_with_index(*index).append_extra_attribute(LinkAttribute::IfAlias(alias)).build();
+        step(format_args!("tell by {name} who is behind it"), host.link().set(alias).execute()).await?;
     }
     await_carrier(host, *index, name).await?;
     await_carrier(inside, *peer, INSIDE).await

@@ -66,8 +66,13 @@ impl Addresses {
     }
 
     /// The sandbox's own.
-    pub(super) fn inside(self) -> impl Iterator<Item = IpAddr> {
-        self.ends().map(|ends| ends.inside.addr())
+    pub fn own(self) -> Vec<IpAddr> {
+        self.ends().map(|ends| ends.inside.addr()).collect()
+    }
+
+    /// Where it finds this host.
+    pub fn of_host(self) -> Option<IpAddr> {
+        self.ends().next().map(|ends| ends.host.addr())
     }
 
     /// Those of IPv4 come first.
@@ -109,7 +114,12 @@ impl VethPlan {
 
     /// Something is forwarded from it, or to it.
     pub(super) fn is_forwarded(&self) -> bool {
-        !self.internal || self.network.is_some() || !self.publications.is_empty()
+        !self.internal || self.has_peers()
+    }
+
+    /// Some of that comes from this host itself.
+    pub(super) fn has_peers(&self) -> bool {
+        self.network.is_some() || !self.publications.is_empty()
     }
 }
 

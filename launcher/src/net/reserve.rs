@@ -24,7 +24,7 @@ pub(super) struct Reserved {
     fixed: usize,
     /// What nsl's own limit of open files was, where it had to be raised: the command is to have that.
     pub(super) limit: Option<Rlimit>,
-    _sockets: Vec<OwnedFd>,
+    sockets: Vec<OwnedFd>,
 }
 
 impl Reserved {
@@ -39,7 +39,7 @@ impl Reserved {
 
     /// Leaves the ports to another, which is to take them now.
     pub(super) fn let_go(&mut self) {
-        self._sockets.clear();
+        self.sockets.clear();
     }
 
     /// Can one of those ports that `is_of` picks out be reached by loopback?
@@ -58,7 +58,7 @@ pub(super) fn reserve(publications: &[Publication]) -> Result<Reserved> {
     for port in fixed.into_iter().chain(any).flat_map(Publication::ports) {
         let (socket, host) = take(port).map_err(|errno| refused(port, Errno::from_raw(errno.raw_os_error())))?;
         reserved.ports.push(Port { host, ..port });
-        reserved._sockets.push(socket);
+        reserved.sockets.push(socket);
     }
     Ok(reserved)
 }

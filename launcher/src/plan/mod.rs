@@ -7,7 +7,7 @@ pub use step::{NamesIn, Step};
 use crate::cgroup::Limits;
 use crate::cli::Proc;
 use crate::mounts::{Kind, Mount};
-use crate::net::Wanted;
+use crate::net::{Addresses, Wanted};
 use crate::rlimit::Rlimit;
 use crate::spec::{Network, Root, Shared, Spec};
 use crate::store::Source;
@@ -15,7 +15,6 @@ use crate::userns::Identities;
 use nsl_shared::boot::{InitStep, Setup};
 use std::ffi::OsString;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// An entry of the host's root directory, as far as a user namespace cares.
@@ -72,6 +71,7 @@ impl Plan {
         let identities = spec.identities();
         let user_namespace = identities.is_new();
         let shifted = identities.are_shifted();
+        let has_own_network = is_own(spec.network());
         let mut child = Vec::new();
         if let Network::Veth(_) = spec.network() {
             child.push(Step::Netlink);
@@ -118,8 +118,11 @@ impl Plan {
                 child.extend([Step::Scratch, Step::DirectoryRoot(path.clone()), Step::Names(NamesIn::Binds)]);
             }
         }
+        if is_hosts_completed(spec) {
+            child.push(Step::Hosts);
+        }
         child.push(Step::Devices { bound: user_namespace, tty_group: identities.contain(spec.caller(), 0, TTY_GROUP) });
-        child.push(Step::Sys { bound: user_namespace && *spec.network() == Network::Host });
+        child.push(Step::Sys { bound: user_namespace && !has_own_network });
         if spec.proc() == Proc::Host {
             child.push(Step::HostProc);
         }
@@ -147,7 +150,7 @@ impl Plan {
             child.push(Step::ReadOnlyRoot);
         }
         child.extend([Step::PivotRoot, Step::Execute]);
-        if *spec.network() != Network::Host {
+        if has_own_network {
             setup = setup.with(Setup::LOOPBACK);
         }
         if spec.terminal() {
@@ -187,11 +190,11 @@ impl Plan {
         }
     }
 
-    /// An address inside, where it is known before the network is made.
-    pub fn address(&self) -> Option<IpAddr> {
+    /// The addresses of the pair, where they are known before the network is made.
+    pub fn addresses(&self) -> Option<Addresses> {
         match &self.network {
             Network::Veth(veth) => match veth.wanted {
-                Wanted::Fixed(addresses) => addresses.ends().next().map(|ends| ends.inside.addr()),
+                Wanted::Fixed(addresses) => Some(addresses),
                 Wanted::Pool { .. } => None,
             },
             _ => None,
@@ -206,10 +209,25 @@ impl Plan {
             ("ipc", !self.shared.ipc),
             ("uts", !self.shared.uts),
             ("cgroup", !self.shared.cgroup),
-            ("net", self.network != Network::Host),
+            ("net", is_own(&self.network)),
             ("user", self.identities.is_new()),
         ];
         all.into_iter().filter(|(_, is_new)| *is_new).map(|(name, _)| name)
+    }
+}
+
+/// Is it made for the sandbox?
+fn is_own(network: &Network) -> bool {
+    matches!(network, Network::Veth(_) | Network::None)
+}
+
+/// Does /etc/hosts say what is known only when the network is made?
+fn is_hosts_completed(spec: &Spec) -> bool {
+    match spec.network() {
+        Network::Veth(veth) => {
+            veth.network.is_some() || matches!(veth.wanted, Wanted::Pool { .. }) && spec.hosts().name_the_host()
+        }
+        _ => false,
     }
 }
 
@@ -251,6 +269,7 @@ impl fmt::Display for Plan {
                 writeln!(f, "  forward and masquerade what comes from it")?;
             }
             Network::Pasta(pasta) => writeln!(f, "  {pasta}")?,
+            Network::Join(join) => writeln!(f, "  {join}")?,
             Network::None | Network::Host => {}
         }
         writeln!(f, "inside, before the init:")?;

@@ -43,6 +43,8 @@ pub enum Step {
     Link { name: OsString, target: PathBuf },
     /// resolv.conf, hosts and hostname in /etc.
     Names(NamesIn),
+    /// Hand /etc/hosts to the launcher, which completes it.
+    Hosts,
     /// /dev: a tmpfs with the usual devices, made, or bound from the host's; with pts and shm.
     /// The group of terminals need not exist.
     Devices { bound: bool, tty_group: bool },
@@ -107,6 +109,7 @@ impl fmt::Display for Step {
             Self::ReadOnlyBind(name) => write!(f, "bind the host's /{0} on /{0}, read-only", name.display()),
             Self::Link { name, target } => write!(f, "link /{} to {}", name.display(), target.display()),
             Self::Names(_) => f.write_str("write resolv.conf, hosts and hostname in /etc"),
+            Self::Hosts => f.write_str("hand over /etc/hosts, to be kept up to date"),
             Self::Devices { bound: false, .. } => f.write_str("mount a tmpfs with devices, pts and shm on /dev"),
             Self::Devices { bound: true, .. } => {
                 f.write_str("mount a tmpfs with the host's devices, pts and shm on /dev")

@@ -88,7 +88,7 @@ pub fn is_directory(file: &OwnedFd) -> Result<bool> {
     Ok(FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) == FileType::Directory)
 }
 
-fn is_same(one: impl AsFd, other: impl AsFd) -> Result<bool> {
+pub fn is_same(one: impl AsFd, other: impl AsFd) -> Result<bool> {
     let [one, other] = [rustix::fs::fstat(one)?, rustix::fs::fstat(other)?];
     Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }

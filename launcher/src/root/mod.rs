@@ -147,7 +147,7 @@ impl<'a> Assembly<'a> {
                 rustix::process::pivot_root(".", ".")?;
             }
             // The spawner's own.
-            Step::Netlink | Step::AwaitIdentities { .. } | Step::Execute => {}
+            Step::Netlink | Step::AwaitIdentities { .. } | Step::Hosts | Step::Execute => {}
         }
         Ok(None)
     }
@@ -203,6 +203,7 @@ impl<'a> Assembly<'a> {
             && let Err(errno) = self.write_names_through_link()
         {
             debug!("resolv.conf, hosts and hostname stay as they are: {errno}");
+            self.names_through_link = false;
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! resolv.conf, hosts and hostname: written into the root's /etc, or bound over those of a root that is not nsl's.
 
 use super::Assembly;
-use super::inside::{DIRECTORY, FILE};
+use super::inside::{DIRECTORY, FILE, is_same};
 use super::mount::{READ_ONLY, Result};
-use crate::plan::Step;
+use crate::confined;
+use crate::plan::{NamesIn, Step};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -66,6 +67,23 @@ impl Assembly<'_> {
             rustix::io::write(&file, contents)?;
         }
         Ok(())
+    }
+
+    /// /etc/hosts of the new root, for somebody outside to write to while the command runs.
+    pub fn hosts(&self) -> Result<OwnedFd> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        if self.names_through_link || self.steps.contains(&Step::Names(NamesIn::Root)) {
+            // By a mount of its own: the root's cannot be made read-only while somebody may write through it.
+            let mount = self.mounts.copy(self.root()?, Path::new(""), false)?;
+            return confined::open(&mount, "etc/hosts", flags, Mode::empty());
+        }
+        let scratch = self.scratch.as_ref().ok_or(Errno::NOENT)?;
+        if self.steps.contains(&Step::Names(NamesIn::Layer)) {
+            return rustix::fs::openat(scratch, "upper/etc/hosts", flags, Mode::empty());
+        }
+        let file = rustix::fs::openat(scratch, "hosts", flags, Mode::empty())?;
+        let seen = self.open(Path::new("etc/hosts"), OFlags::PATH, Mode::empty())?;
+        if is_same(&seen, &file)? { Ok(file) } else { Err(Errno::NOENT) }
     }
 
     /// Where the layer with the names can be none: binds them from there, read-only as all around them.

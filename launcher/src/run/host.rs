@@ -1,10 +1,10 @@
 //! What must be known of the host: for the plan, the entries of its root; for the child, the files with names.
 
-use crate::error::Result;
-use crate::net::{Known, names};
+use crate::net::{Addresses, Join, VethPlan, names};
 use crate::plan::{HostEntry, Plan};
 use crate::root::Names;
-use crate::spec::Network;
+use crate::spec::{Network, Spec};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 /// The entries of the host's root directory, with what is mounted below them.
@@ -34,16 +34,22 @@ pub fn entries() -> Vec<HostEntry> {
     entries
 }
 
-/// What the files with names hold; the addresses of `known` names stand in them.
-pub fn names(plan: &Plan, known: &[Known]) -> Result<Names> {
+/// What the files with names hold.
+pub fn names(spec: &Spec, plan: &Plan) -> Names {
     let reach = match plan.network {
         Network::Host => names::Reach::Host,
-        Network::None => names::Reach::Nothing,
-        Network::Veth(_) | Network::Pasta(_) => names::Reach::Outside,
+        Network::Veth(VethPlan { internal: true, .. }) | Network::None => names::Reach::Nothing,
+        Network::Veth(_) | Network::Pasta(_) | Network::Join(_) => names::Reach::Outside,
     };
-    Ok(Names {
-        resolv_conf: names::resolv_conf(Path::new("/"), reach)?,
-        hosts: [names::hosts(&plan.hostname, plan.address()), names::lines(known).into_bytes()].concat(),
-        hostname: format!("{}\n", plan.hostname).into_bytes(),
-    })
+    let resolv_conf = match &plan.network {
+        Network::Join(Join { resolv_conf: Some(text), .. }) => spec.dns().applied_to(text.clone()),
+        _ => names::resolv_conf(Path::new("/"), reach, spec.dns()),
+    };
+    let own = plan.addresses().map(Addresses::own).unwrap_or_default();
+    let host = match &plan.network {
+        Network::Host => Some(Ipv4Addr::LOCALHOST.into()),
+        _ => plan.addresses().and_then(Addresses::of_host),
+    };
+    let hosts = spec.hosts().text(&own, host, std::iter::empty());
+    Names { resolv_conf, hosts, hostname: format!("{}\n", plan.hostname).into_bytes() }
 }

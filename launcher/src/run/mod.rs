@@ -3,6 +3,7 @@
 
 mod boot;
 mod host;
+mod hosts;
 mod sandbox;
 mod serve;
 
@@ -49,11 +50,12 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Re
             prepared = net::prepare(veth)?;
         }
         Network::Pasta(pasta) => prepared = net::prepare_pasta(pasta)?,
-        Network::None | Network::Host => {}
+        Network::None | Network::Host | Network::Join(_) => {}
     }
     plan.keep_limit(prepared.limit());
     let kept = spec.changes().map(|directory| Kept::new(directory, plan.identities.is_new())).transpose()?;
-    let names = host::names(&plan, &prepared.known)?;
+    spec.know(&prepared.known);
+    let names = host::names(&spec, &plan);
     if !prepared.known.is_empty() {
         prepared.servers = net::names::servers(&names.resolv_conf);
     }

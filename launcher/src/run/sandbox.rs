@@ -1,13 +1,14 @@
 //! A sandbox from the clone to its end: its start, in step with what happens inside, and what its end means.
 
+use super::hosts::HostsFile;
 use crate::cgroup::Group;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::log;
-use crate::net::{self, Made, Pasta, PastaPlan};
+use crate::net::{self, Pasta, PastaPlan, VethPlan};
 use crate::pidfile::Pidfile;
-use crate::plan::Plan;
+use crate::plan::{Plan, Step};
 use crate::signals::Signals;
 use crate::spawn::{Ended, Init};
 use crate::spec::{Network, Spec};
@@ -21,7 +22,7 @@ use nix::sys::socket::MsgFlags;
 use nsl_shared::boot::Report;
 use nsl_shared::exit;
 use std::os::fd::{AsFd, OwnedFd};
-use tracing::{debug_span, warn};
+use tracing::{debug, debug_span, warn};
 
 const START: &str = "start the sandbox";
 /// How long after pasta has failed one looks for a reason inside, in milliseconds.
@@ -47,9 +48,11 @@ pub struct Sandbox<'a> {
     /// The command runs, or has run.
     pub(super) started: bool,
     /// The network that was made for it.
-    pub(super) network: Option<Made>,
-    /// Who carries its packets, while that lives.
+    pub(super) network: Option<net::Made>,
+    /// The program that carries its packets instead, while that lives.
     pub(super) pasta: Option<Pasta>,
+    /// Its /etc/hosts, where that changes.
+    pub(super) hosts: Option<HostsFile>,
     pub(super) events: &'a mut Events,
     pub(super) deadline: Option<Deadline>,
     /// Goes after the init.
@@ -82,6 +85,7 @@ impl<'a> Sandbox<'a> {
             started: false,
             network: None,
             pasta: None,
+            hosts: None,
             events,
             deadline,
             pidfile: None,
@@ -93,7 +97,7 @@ impl<'a> Sandbox<'a> {
     /// and kills an init that has not ended, and with that goes all the rest.
     pub fn run(mut self, prepared: net::Prepared) -> Result<u8> {
         let result = self.carry_on(prepared);
-        self.events.refused = self.network.as_ref().and_then(Made::settle);
+        self.events.refused = self.network.as_ref().and_then(net::Made::settle);
         self.blame_memory(result)
     }
 
@@ -101,13 +105,9 @@ impl<'a> Sandbox<'a> {
         let established = userns::establish(&self.plan, self.init.pid, self.init.status.as_fd());
         self.held = established.map_err(|error| self.cause_of(error))?;
         match self.plan.network.clone() {
-            Network::Veth(veth) => {
-                let socket = self.expect(Report::Netlink)?;
-                let created = net::create(&veth, prepared, self.init.pid, socket);
-                self.network = Some(created.map_err(|error| self.cause_of(error))?);
-            }
+            Network::Veth(veth) => self.make_network(&veth, prepared)?,
             Network::Pasta(pasta) => self.connect(&pasta, prepared)?,
-            Network::None | Network::Host => {}
+            Network::None | Network::Host | Network::Join(_) => {}
         }
         if self.spec.terminal() {
             let master = self.expect(Report::Terminal)?;
@@ -136,21 +136,35 @@ impl<'a> Sandbox<'a> {
         }
     }
 
+    /// Makes the veth pair, in step with the child.
+    fn make_network(&mut self, veth: &VethPlan, prepared: net::Prepared) -> Result<()> {
+        let socket = self.expect(Report::Netlink)?;
+        let members = veth.network.as_deref().map(net::Members::watch).transpose();
+        let members = members.map_err(|error| Error::io("watch who is in the network", &error))?;
+        let created = net::create(veth, prepared, self.init.pid, socket, &self.plan.hostname);
+        let network = created.map_err(|error| self.cause_of(error))?;
+        debug!(addresses = %network.addresses, "the network stands");
+        if self.plan.child.contains(&Step::Hosts) {
+            self.complete_hosts(&network, members)?;
+        }
+        self.network = Some(network);
+        Ok(())
+    }
+
     /// Has pasta connect it. Where nobody asked for that, the sandbox does without if need be.
     fn connect(&mut self, plan: &PastaPlan, prepared: net::Prepared) -> Result<()> {
         let socket = self.expect(Report::Netlink)?;
-        let (pid, ended) = (self.init.pid, self.init.descriptor());
-        match net::connect(plan, prepared, pid, socket, ended, self.spec.is_watched()) {
-            Ok((pasta, network)) => {
-                self.pasta = Some(pasta);
-                self.network = Some(network);
-            }
+        match Pasta::start(plan, prepared, self.init.pid, self.init.descriptor()) {
+            Ok(pasta) => self.pasta = Some(pasta),
             // Who kills the init also keeps pasta from entering; the rest of its end takes a moment.
             Err(error) if plan.is_required => return Err(self.cause_within(PATIENCE, error)),
             Err(error) => {
                 self.take_reports()?;
                 warn!("no network inside but lo: {error}");
             }
+        }
+        if let Some(pasta) = self.pasta.as_mut().filter(|_| self.spec.is_watched()) {
+            pasta.look_up_addresses(socket)?;
         }
         Ok(())
     }
@@ -192,11 +206,30 @@ impl<'a> Sandbox<'a> {
         }
     }
 
+    /// Has /etc/hosts say what is known now; and go on saying it, where others come and go.
+    fn complete_hosts(&mut self, made: &net::Made, members: Option<net::Members>) -> Result<()> {
+        let Some(file) = self.await_report(Report::Hosts)? else {
+            warn!(
+                "/etc/hosts of this root cannot be replaced: other sandboxes, and this host, are not found by name \
+                 (hint: -x leaves the directory of --rootfs as it is, and puts a layer over it)"
+            );
+            return Ok(());
+        };
+        let hosts = HostsFile::complete(file, self.spec.hosts().clone(), made, members)?;
+        self.hosts = hosts.descriptor().is_some().then_some(hosts);
+        Ok(())
+    }
+
     /// Waits for a report that carries a descriptor.
     fn expect(&mut self, expected: Report) -> Result<OwnedFd> {
+        self.await_report(expected)?.ok_or_else(|| Error::os("read the status socket", Errno::EBADMSG))
+    }
+
+    /// Waits for a report, and takes the descriptor that it carries.
+    fn await_report(&mut self, expected: Report) -> Result<Option<OwnedFd>> {
         loop {
             match status::receive(self.init.status.as_fd(), MsgFlags::empty()) {
-                Ok(Received::Report(report, Some(descriptor))) if report == expected => return Ok(descriptor),
+                Ok(Received::Report(report, descriptor)) if report == expected => return Ok(descriptor),
                 Ok(Received::Report(report, _)) => self.heard(report)?,
                 Ok(Received::End) => {
                     return Err(match self.init.wait()? {

@@ -1,8 +1,10 @@
 //! What nsl does while a command runs: hands on signals and bytes, hears what the init reports, minds the time.
 
+use super::hosts::HostsFile;
 use super::sandbox::Sandbox;
 use crate::deadline::Due;
 use crate::error::{Error, Result};
+use crate::events::Network;
 use crate::hints;
 use crate::log;
 use crate::signals::stop_self;
@@ -31,9 +33,10 @@ impl Sandbox<'_> {
         if !self.hung_up {
             waiting.push(PollFd::new(self.init.status.as_fd(), PollFlags::POLLIN));
         }
-        if let Some(pasta) = &self.pasta {
-            waiting.push(PollFd::new(pasta.descriptor(), PollFlags::POLLIN));
-        }
+        let carrier = self.pasta.as_ref().map(|pasta| (waiting.len(), pasta.descriptor()));
+        waiting.extend(carrier.map(|(_, end)| PollFd::new(end, PollFlags::POLLIN)));
+        let news = self.hosts.as_ref().and_then(HostsFile::descriptor);
+        waiting.extend(news.map(|news| PollFd::new(news, PollFlags::POLLIN)));
         let fixed = waiting.len();
         let interests = self.relays.iter().zip(&paused).enumerate();
         let interests: Vec<_> = interests
@@ -47,7 +50,8 @@ impl Sandbox<'_> {
         let is_ready = |poll: &PollFd<'_>| poll.any().unwrap_or(false);
         let (ended, signalled) = (is_ready(&waiting[0]), is_ready(&waiting[1]));
         let reported = !self.hung_up && is_ready(&waiting[2]);
-        let is_cut_off = self.pasta.is_some() && is_ready(&waiting[fixed - 1]);
+        let is_cut_off = carrier.is_some_and(|(index, _)| is_ready(&waiting[index]));
+        let has_news = news.is_some() && is_ready(&waiting[fixed - 1]);
         let ready: Vec<usize> = interests
             .iter()
             .zip(&waiting[fixed..])
@@ -59,6 +63,9 @@ impl Sandbox<'_> {
         }
         if reported {
             self.take_reports()?;
+        }
+        if let (true, Some(hosts), Some(made)) = (has_news, &mut self.hosts, &self.network) {
+            hosts.refresh(made);
         }
         for index in ready {
             self.relays[index].step();
@@ -140,10 +147,11 @@ impl Sandbox<'_> {
                 if let Some(deadline) = &mut self.deadline {
                     deadline.start(Instant::now());
                 }
-                self.events.started(self.init.pid, &self.plan.hostname, self.network.as_ref());
+                let network = self.network.as_ref().map(Network::from).or(self.pasta.as_ref().map(Network::from));
+                self.events.started(self.init.pid, &self.plan.hostname, network);
             }
             Report::Continued => self.events.continued(),
-            Report::Stopped { .. } | Report::Netlink | Report::Terminal => {}
+            Report::Stopped { .. } | Report::Netlink | Report::Terminal | Report::Hosts => {}
         }
         Ok(())
     }

@@ -1,13 +1,15 @@
 //! What to run, valid in itself and against this host: made from the command line, with fields that nobody can
 //! set wrong afterwards. Making it reads the host and changes nothing.
 
+mod names;
 mod words;
 
 use crate::cgroup::Limits;
 use crate::cli::{Namespace, Proc, Run};
 use crate::error::{Error, Result};
 use crate::mounts::{self, Mount};
-use crate::net::{PastaPlan, VethPlan};
+use crate::net::names::{Dns, Entry, Hosts, Target};
+use crate::net::{Join, Known, PastaPlan, VethPlan};
 use crate::pidfile;
 use crate::rlimit::{self, Rlimit};
 use crate::security::Security;
@@ -49,6 +51,8 @@ pub enum Network {
     Pasta(PastaPlan),
     None,
     Host,
+    /// One that is there already.
+    Join(Join),
 }
 
 /// Which of the host's namespaces the command stays in.
@@ -101,6 +105,8 @@ pub struct Spec {
     read_only: bool,
     mounts: Vec<Mount>,
     hostname: String,
+    dns: Dns,
+    hosts: Hosts,
     workdir: Workdir,
     user: Option<User>,
     terminal: bool,
@@ -164,11 +170,13 @@ impl Spec {
             caller,
             root,
             proc: run.proc,
-            network,
             shared,
             changes,
             read_only: run.read_only,
             mounts,
+            dns: names::dns(run, &network)?,
+            hosts: names::hosts(run, &network, &hostname)?,
+            network,
             hostname,
             workdir,
             terminal,
@@ -244,6 +252,24 @@ impl Spec {
 
     pub fn hostname(&self) -> &str {
         &self.hostname
+    }
+
+    /// What was asked for of name servers.
+    pub fn dns(&self) -> &Dns {
+        &self.dns
+    }
+
+    /// These names keep the addresses that they have now.
+    pub fn know(&mut self, known: &[Known]) {
+        let entries = known.iter().flat_map(|(name, addresses)| {
+            addresses.iter().map(|address| Entry { name: name.clone(), target: Target::Address(*address) })
+        });
+        self.hosts.entries.extend(entries);
+    }
+
+    /// What /etc/hosts says inside.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     pub fn workdir(&self) -> &Workdir {

@@ -7,9 +7,10 @@ use crate::cli::{Namespace, NetworkKind, Run};
 use crate::environment::{Circumstances, Environment};
 use crate::error::{Error, Result};
 use crate::mounts::{Kind, Mount};
-use crate::net::{self, PastaPlan, Request, VethPlan};
+use crate::net::names::{HOSTNAME_MAX, is_hostname};
+use crate::net::{self, Join, PastaPlan, Request, VethPlan};
 use crate::preserve;
-use crate::store::Source;
+use crate::store;
 use crate::units;
 use crate::user::User;
 use nix::errno::Errno;
@@ -20,8 +21,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tracing::warn;
 
-/// The longest name of a host (`HOST_NAME_MAX`).
-const HOSTNAME_MAX: usize = 64;
 const NO_PASTA: &str = "there is no pasta in PATH";
 /// The hostname inside, unless another is asked for.
 const HOSTNAME: &str = "nsl";
@@ -52,7 +51,7 @@ pub fn root(run: &Run) -> Result<Root> {
     let path = std::fs::canonicalize(directory).map_err(|error| Error::io(step(), &error))?;
     let metadata = std::fs::metadata(&path).map_err(|error| Error::io(step(), &error))?;
     if metadata.is_dir() || metadata.is_file() {
-        match Source::recognise(&path).map_err(|error| Error::io(step(), &error))? {
+        match store::Source::recognise(&path).map_err(|error| Error::io(step(), &error))? {
             Some(source) => return Ok(Root::Unpacked(source)),
             None if metadata.is_dir() => {}
             None => {
@@ -120,6 +119,8 @@ pub fn network(run: &Run, caller: Caller) -> Result<Network> {
             Some(pasta) => Ok(Network::Pasta(pasta)),
             None => Err(Error::new("use --network pasta", NO_PASTA).hint("apt install passt")),
         },
+        NetworkKind::Namespace(path) => join(net::Source::File(path), caller),
+        NetworkKind::Process(pid) => join(net::Source::Process(pid), caller),
         NetworkKind::Veth(_) if !caller.is_privileged() => {
             Err(Error::os("make a veth pair", Errno::EPERM).hint("that needs root; --network none or host do not"))
         }
@@ -157,6 +158,18 @@ fn rootless_network(run: &Run, caller: Caller) -> Result<Network> {
     }
 }
 
+/// The host's own, wherever it was found, is what --network host gives.
+fn join(source: net::Source, caller: Caller) -> Result<Network> {
+    let step = source.to_string();
+    match Join::open(source)? {
+        None => Ok(Network::Host),
+        Some(_) if !caller.is_privileged() => {
+            Err(Error::os(step, Errno::EPERM).hint("that needs root; --network none or host do not"))
+        }
+        Some(join) => Ok(Network::Join(join)),
+    }
+}
+
 pub fn hostname(run: &Run) -> Result<String> {
     let Some(name) = run.hostname.as_deref() else {
         return Ok(match run.uts {
@@ -168,12 +181,11 @@ pub fn hostname(run: &Run) -> Result<String> {
         return Err(Error::new("use --hostname", "by --uts host it is the host's").hint("leave one of the two out"));
     }
     let step = || format!("use the hostname {}", name.display());
-    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
     match name.to_str() {
         Some(text) if text.is_empty() || text.len() > HOSTNAME_MAX => {
             Err(Error::new(step(), format!("it must have 1 to {HOSTNAME_MAX} characters")))
         }
-        Some(text) if text.bytes().all(|byte| fits(&byte)) => Ok(text.to_owned()),
+        Some(text) if is_hostname(text) => Ok(text.to_owned()),
         _ => Err(Error::new(step(), "only letters, digits, '-' and '.' can stand in it")),
     }
 }

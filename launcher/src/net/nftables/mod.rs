@@ -71,9 +71,26 @@ pub(super) fn commit(socket: &OwnedFd, messages: impl IntoIterator<Item = Messag
 }
 
 /// Sends all `messages` at once and reads the whole answer; the first error in it is the result.
+pub(super) fn ask(socket: &OwnedFd, messages: &mut [Message]) -> io::Result<Vec<Message>> {
+    let answer = exchange(socket, messages)?;
+    match answer.iter().find_map(error_of) {
+        Some(error) => Err(error),
+        None => Ok(answer),
+    }
+}
+
+/// The error that a message of an answer is.
+pub(super) fn error_of(message: &Message) -> Option<io::Error> {
+    match &message.payload {
+        NetlinkPayload::Error(error) if error.code.is_some() => Some(error.to_io()),
+        _ => None,
+    }
+}
+
+/// Sends all `messages` at once and reads the whole answer, errors and all.
 ///
 /// The kernel has queued the answer when the send returns, and makes more of it as it is read.
-pub(super) fn ask(socket: &OwnedFd, messages: &mut [Message]) -> io::Result<Vec<Message>> {
+pub(super) fn exchange(socket: &OwnedFd, messages: &mut [Message]) -> io::Result<Vec<Message>> {
     let mut request = Vec::with_capacity(4096);
     for message in messages {
         message.finalize();
@@ -86,18 +103,14 @@ pub(super) fn ask(socket: &OwnedFd, messages: &mut [Message]) -> io::Result<Vec<
     }
     send(socket, &request, SendFlags::empty())?;
     let mut answer = Vec::new();
+    let mut space = Vec::with_capacity(MESSAGE_MAX);
     loop {
-        let mut space = Vec::with_capacity(MESSAGE_MAX);
+        space.clear();
         match recv(socket, spare_capacity(&mut space), RecvFlags::DONTWAIT) {
             Ok(_) => {
                 let mut bytes = space.as_slice();
                 while !bytes.is_empty() {
                     let message = Message::deserialize(bytes).map_err(io::Error::other)?;
-                    if let NetlinkPayload::Error(error) = &message.payload
-                        && error.code.is_some()
-                    {
-                        return Err(error.to_io());
-                    }
                     bytes = bytes.get((message.header.length as usize).next_multiple_of(4)..).unwrap_or_default();
                     answer.push(message);
                 }

@@ -6,7 +6,9 @@
 
 mod fault;
 
+use super::Prepared;
 use super::publish::{Port, Protocol, Publication};
+use super::reserve::Reserved;
 use super::rtnl;
 use crate::error::{Error, Result};
 use crate::sys::{self, Side};
@@ -112,29 +114,37 @@ pub struct Pasta {
     pidfd: OwnedFd,
     /// The only end for writing of a pipe: when it closes, as it does when nsl is killed, the kernel kills pasta.
     _lifeline: OwnedFd,
-    /// It holds ports of the host.
-    has_ports: bool,
+    /// Ports of the host that it has.
+    reserved: Reserved,
+    /// Those of eth0 inside, once they have been looked up.
+    addresses: Vec<IpNet>,
     has_ended: bool,
 }
 
 impl Pasta {
     /// Starts it for the network namespace of the process `pid`, whose maps of users and groups stand, and waits until
     /// all is made, or until `sandbox` is readable, the end of that process.
-    pub(super) fn start(plan: &PastaPlan, ports: &[Port], pid: u32, sandbox: BorrowedFd<'_>) -> Result<Self> {
+    pub fn start(plan: &PastaPlan, prepared: Prepared, pid: u32, sandbox: BorrowedFd<'_>) -> Result<Self> {
         let _span = tracing::debug_span!("start_pasta", program = %plan.program.display()).entered();
         let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::os("make a pipe for pasta", errno));
         let ((held, lifeline), (words, says)) = (pipe()?, pipe()?);
+        let mut reserved = prepared.reserved;
+        // Its own sockets take their place; in between the ports are anybody's.
+        reserved.let_go();
         let side =
             sys::clone3(0, None).map_err(|errno| Error::os("start pasta", Errno::from_raw(errno.raw_os_error())))?;
         match side {
-            Side::Child => become_pasta(plan, arguments(ports, pid), held, &says),
+            Side::Child => become_pasta(plan, arguments(&reserved.ports, pid), held, &says),
             Side::Parent { pid, pidfd } => {
                 drop((held, says));
                 let mut pasta =
-                    Self { pid, pidfd, _lifeline: lifeline, has_ports: !ports.is_empty(), has_ended: false };
+                    Self { pid, pidfd, _lifeline: lifeline, reserved, addresses: Vec::new(), has_ended: false };
                 let mut said = Vec::new();
                 match pasta.wait_until_ready(words.as_fd(), sandbox, &mut said) {
-                    Ok(()) => Ok(pasta),
+                    Ok(()) => {
+                        pasta.reserved.tell();
+                        Ok(pasta)
+                    }
                     Err(wait) => {
                         let end = pasta.end();
                         Err(fault::describe(plan, &String::from_utf8_lossy(&said), wait.as_deref().unwrap_or(&end)))
@@ -183,6 +193,22 @@ impl Pasta {
         }
     }
 
+    /// Has its addresses told, by a netlink socket that was opened inside.
+    pub fn look_up_addresses(&mut self, inside: OwnedFd) -> Result<()> {
+        self.addresses = addresses(inside)?;
+        Ok(())
+    }
+
+    /// Those of eth0 inside, where they have been looked up.
+    pub fn addresses(&self) -> &[IpNet] {
+        &self.addresses
+    }
+
+    /// Ports of the host that lead to the sandbox.
+    pub fn ports(&self) -> &[Port] {
+        &self.reserved.ports
+    }
+
     /// Readable when it has ended.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
@@ -208,7 +234,7 @@ impl Drop for Pasta {
             return;
         }
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
-        if self.has_ports {
+        if !self.ports().is_empty() {
             // Whoever starts the same again finds them free.
             let _ = nix::poll::poll(&mut [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)], PORTS_PATIENCE);
         }
@@ -246,7 +272,7 @@ fn become_pasta(plan: &PastaPlan, arguments: impl Iterator<Item = String>, held:
 }
 
 /// The addresses that pasta has given to eth0, by a netlink socket that was opened inside.
-pub(super) fn addresses(inside: OwnedFd) -> Result<Vec<IpNet>> {
+fn addresses(inside: OwnedFd) -> Result<Vec<IpNet>> {
     rtnl::run(async {
         let inside = rtnl::connect_over(inside);
         let mut found: Vec<IpNet> = Vec::new();
