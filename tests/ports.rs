@@ -115,7 +115,7 @@ fn published_ports_are_reached_from_everywhere() {
     let mut host = crate::host!("perl", "ip");
     let outside = uplink(&mut host);
     let web = serving(&host, &["-p", "8080:80", "-p", "5353:53/udp"], "web", &["tcp/80", "udp/53"]);
-    let other = serving(&host, &[], "other", &["tcp/80"]);
+    let other = serving(&host, &["-p", "9090:80"], "other", &["tcp/80"]);
     let own = ["198.51.100.2", "[2001:db8::2]"];
     for (who, pid) in [("the host", host.pid()), ("beyond", outside), ("other", other.init()), ("web", web.init())] {
         let loopback = if who == "the host" { &["127.0.0.1", "127.7.7.7", "[::1]"][..] } else { &[] };
@@ -125,6 +125,7 @@ fn published_ports_are_reached_from_everywhere() {
             assert_eq!(udp(pid, &format!("{address}:5353")), "web heard hello", "UDP from {who} by {address}");
         }
     }
+    assert!(tcp(host.pid(), "[::1]:9090").starts_with("other to "));
     // Who comes from beyond is seen as who it is.
     assert_eq!(tcp(outside, "198.51.100.2:8080"), "web to 198.51.100.1");
     assert_eq!(tcp(outside, "[2001:db8::2]:8080"), "web to 2001:db8::1");
