@@ -40,7 +40,7 @@ struct Fate {
     others: Vec<WaitStatus>,
 }
 
-/// `nsl run`, with the victim killed when it enters its system call number `call`.
+/// `nsl run --network NETWORK`, with the victim killed when it enters its system call number `call`.
 #[expect(clippy::zombie_processes, reason = "it is waited for as a process that is traced")]
 fn run_and_kill(host: &Host, network: &str, as_user: bool, victim: Victim, call: u32) -> Fate {
     // A command that would outlive nsl, were it not killed as well.
@@ -144,7 +144,8 @@ fn walk(victim: Victim, is_right: impl Fn(&Fate) -> bool) {
     let host = crate::host!();
     let seed: u32 = std::env::var("NSL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_default();
     let mut kills = 0;
-    for (network, as_user) in [("none", false), ("veth", false), ("none", true)] {
+    let ports = "veth -p 8080:80 -p 53:53/udp --egress 192.0.2.1:80";
+    for (network, as_user) in [("none", false), ("veth", false), (ports, false), ("none", true)] {
         let mut call = 1 + seed % STEP;
         loop {
             let fate = run_and_kill(&host, network, as_user, victim, call);
