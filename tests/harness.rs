@@ -3,8 +3,10 @@
 //! what a host has not mounted for itself is read-only there.
 
 mod command;
+mod uplinks;
 
 pub use command::{Invocation, Output, Running};
+pub use uplinks::Beyond;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};

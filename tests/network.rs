@@ -8,12 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 /// bash at work with addresses: `ask HOST PORT` prints what a server says, or "refused".
-const ASK: &str =
+pub const ASK: &str =
     "ask() { (exec 3<>/dev/tcp/$1/$2 && read -t 5 -r line <&3 && echo $line) 2>/dev/null || echo refused; }
     gateway=$(ip route show default | cut -d' ' -f3); ";
 
 /// A server in the network of a process, that greets each caller.
-fn greet(pid: u32, address: &str, greeting: &'static str) -> u16 {
+pub fn greet(pid: u32, address: &str, greeting: &'static str) -> u16 {
     greet_some(pid, address, greeting, usize::MAX)
 }
 

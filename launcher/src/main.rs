@@ -4,6 +4,7 @@
 
 mod cgroup;
 mod changes;
+mod clean;
 mod cli;
 mod confined;
 mod deadline;
@@ -39,7 +40,6 @@ mod units;
 mod user;
 mod userns;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use cli::{Cli, Command, LogLevel};
 use error::Error;
@@ -53,7 +53,7 @@ fn nsl() -> u8 {
         Ok(opened) => !opened.contains(&1),
         Err(error) => return fail(&Error::io("open /dev/null for a stream that is closed", &error.into())),
     };
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return misread(&error),
     };
@@ -71,6 +71,10 @@ fn nsl() -> u8 {
             changes::apply(&arguments)
         }
         Command::Init(arguments) => export::export(&arguments, stdout_is_open).map(|()| 0),
+        Command::Clean(_) => {
+            log::start(LogLevel::Warn);
+            clean::clean().map(|()| 0)
+        }
     };
     result.unwrap_or_else(|error| fail(&error))
 }
@@ -121,7 +125,7 @@ fn misread(error: &clap::Error) -> u8 {
         (Some(suggestion), _) => format!("did you mean {suggestion}?"),
         (None, kind) => {
             let word = std::env::args_os().nth(1).and_then(|word| word.into_string().ok());
-            match word.filter(|word| matches!(&**word, "apply" | "diff" | "init")) {
+            match word.filter(|word| matches!(&**word, "apply" | "clean" | "diff" | "init")) {
                 Some(subcommand) => format!("see nsl {subcommand} --help"),
                 None if kind == ErrorKind::MissingRequiredArgument => "nsl run -- bash".to_owned(),
                 None => "see nsl run --help".to_owned(),

@@ -45,6 +45,7 @@ work=$(mktemp -d "$cache/run.XXXXXX")
 qemu=
 trap '[ -z "$qemu" ] || kill -9 "$qemu" 2>/dev/null || true; rm -rf "$work"' EXIT
 . "$here/disk.sh"
+. "$here/modules.sh"
 fetch_kernel
 started=$SECONDS
 for scenario in "$here"/scenarios/*.sh; do

@@ -96,21 +96,31 @@ impl Lock {
 }
 
 /// Removes what others of nsl's left that were killed together with their guards: cgroups whose lock is free. The
-/// caller has the lock of the place.
-pub fn sweep(place: BorrowedFd<'_>) {
+/// caller has the lock of the place. Returns how many.
+pub fn sweep(place: BorrowedFd<'_>) -> usize {
+    let mut removed = 0;
     for name in children(place).unwrap_or_default() {
         if let Some(group) = name.strip_suffix(ASIDE) {
             // It goes if nobody is in it.
             if is_sandbox(group) {
-                let _ = rustix::fs::unlinkat(place, &name, AtFlags::REMOVEDIR);
+                removed += usize::from(rustix::fs::unlinkat(place, &name, AtFlags::REMOVEDIR).is_ok());
             }
         } else if is_sandbox(&name)
             && let Ok(directory) = open_directory(place, &name)
             && rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok()
         {
-            let _ = remove(place, &name, SWEEP_PATIENCE);
+            removed += usize::from(remove(place, &name, SWEEP_PATIENCE).is_ok());
         }
     }
+    removed
+}
+
+/// The same without a sandbox to come: what nsl enabled goes too, unless others use it.
+pub fn sweep_alone(place: BorrowedFd<'_>) -> usize {
+    let Some(_lock) = Lock::take(place) else { return 0 };
+    let removed = sweep(place);
+    disable(place, None);
+    removed
 }
 
 /// Is this the name of a sandbox's cgroup?

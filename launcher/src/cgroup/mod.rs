@@ -82,6 +82,17 @@ impl Group {
     }
 }
 
+/// Removes the cgroups of sandboxes whose nsl was killed together with its guard, wherever this nsl would make one.
+/// Returns how many.
+pub fn sweep() -> usize {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut places: Vec<_> = Controllers::each().filter_map(|one| hierarchy::find(one).ok()).collect();
+    places.dedup_by(|one, other| one.directory == other.directory);
+    let directories =
+        places.iter().filter_map(|place| rustix::fs::openat(CWD, &place.directory, flags, Mode::empty()).ok());
+    directories.map(|directory| end::sweep_alone(directory.as_fd())).sum()
+}
+
 impl Making {
     /// Returns the directory of the cgroup, with its lock.
     fn make(&self, limits: &Limits) -> Result<OwnedFd> {

@@ -45,6 +45,11 @@ impl Controllers {
         Self::NAMES.iter().filter(move |(one, _)| self.contains(*one)).map(|(_, name)| *name)
     }
 
+    /// Each alone.
+    pub fn each() -> impl Iterator<Item = Self> {
+        Self::NAMES.iter().map(|(one, _)| *one)
+    }
+
     /// The first of them.
     pub fn first(self) -> Self {
         Self::NAMES.iter().map(|(one, _)| *one).find(|one| self.contains(*one)).unwrap_or_default()

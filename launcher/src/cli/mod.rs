@@ -4,7 +4,8 @@ mod run;
 
 pub use run::{LogLevel, Namespace, NetworkKind, Proc, Run};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 /// Give a command its own Linux world: namespaces, root, network and a real init.
@@ -13,6 +14,24 @@ use std::path::PathBuf;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The words that nsl was called with.
+    ///
+    /// clap makes a table of every option of every subcommand, and takes it apart again. `nsl run`, whose start is
+    /// waited for, makes its own and leaves it; what cannot be read so is read again for the message.
+    pub fn read() -> Result<Self, clap::Error> {
+        let mut words = std::env::args_os().skip(1).peekable();
+        if words.peek().is_some_and(|word| word == "run") {
+            let mut table = ManuallyDrop::new(Run::augment_args(clap::Command::new("nsl")));
+            if let Ok(matches) = table.try_get_matches_from_mut(words) {
+                let run = Run::from_arg_matches_mut(&mut *ManuallyDrop::new(matches))?;
+                return Ok(Self { command: Command::Run(Box::new(run)) });
+            }
+        }
+        Self::try_parse()
+    }
 }
 
 #[derive(Subcommand)]
@@ -25,6 +44,8 @@ pub enum Command {
     Apply(Apply),
     /// Write nsl-init to a file, as the init of an image or a machine
     Init(Init),
+    /// Remove what nsl leaves on this host
+    Clean(Clean),
 }
 
 #[derive(Args)]
@@ -90,6 +111,18 @@ pub struct Init {
     #[arg(short, long, value_name = "FILE", default_value = "./nsl-init")]
     pub output: PathBuf,
 }
+
+#[derive(Args)]
+#[command(after_help = "\
+A sandbox leaves nothing but what is the same for all: the nftables table inet nsl, which is removed here, unless there \
+are sandboxes that it keeps apart. The next one makes it anew. With it go the cgroups and the half-unpacked roots of \
+nsl that were killed.
+
+That this host forwards is left as it is, since others may rely on it; the settings are named. Roots that were \
+unpacked stay in their store.
+
+Exit status: 0 if nothing is left; 125 if something had to stay, or nsl itself failed.")]
+pub struct Clean {}
 
 #[cfg(test)]
 mod tests {

@@ -73,6 +73,25 @@ pub(super) async fn ensure_ipv6(host: &Handle, device: &str, has_peers: bool) ->
     Ok(true)
 }
 
+/// The settings of this host that forward, as sysctl(8) names them: nsl's doing or others', which nobody can tell.
+pub fn settings_that_are_on() -> Vec<String> {
+    let mut on = Vec::new();
+    if is_on(IPV4) {
+        on.push("net.ipv4.ip_forward".to_owned());
+    }
+    if is_on(&format!("{IPV6}/all/forwarding")) {
+        on.push("net.ipv6.conf.all.forwarding".to_owned());
+    }
+    for device in fs::read_dir(IPV6).into_iter().flatten().flatten() {
+        let name = device.file_name().to_string_lossy().into_owned();
+        if is_on(&format!("{IPV6}/{name}/force_forwarding")) {
+            // A dot in a name is a slash to sysctl(8).
+            on.push(format!("net.ipv6.conf.{}.force_forwarding", name.replace('.', "/")));
+        }
+    }
+    on
+}
+
 /// A device that has routes from the advertisements of a router, and would lose them.
 async fn learner(host: &Handle) -> Result<Option<String>> {
     let all = host.route().get(RouteMessageBuilder::<Ipv6Addr>::new().build()).execute();

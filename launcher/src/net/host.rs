@@ -212,7 +212,8 @@ pub(super) fn taken(address: IpAddr, name: &str, holder: Holder) -> Error {
     Error::new(format!("use the address {address}"), cause).hint(hint)
 }
 
-fn is_ours(name: &str) -> bool {
+/// Does a device have a name that nsl gives?
+pub(super) fn is_ours(name: &str) -> bool {
     name.strip_prefix("nsl").is_some_and(|rest| rest.starts_with('-') || rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 

@@ -23,7 +23,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
-const TABLE: &str = "nsl";
+pub(super) const TABLE: &str = "nsl";
 /// Every device of nsl's on the host has a name that starts so.
 const DEVICES: &str = "nsl";
 /// Counts up with every change of the rules below.
@@ -32,8 +32,11 @@ const VERSION: u32 = 3;
 const COMMENT: &str = "rules of nsl, version ";
 /// `NFTNL_UDATA_TABLE_COMMENT`: how nft(8) finds the comment in the user data.
 const UDATA_COMMENT: u8 = 0;
-/// Another nsl may make or replace the table between our look and our transaction, hardly more often than this.
-const TRIES: u32 = 4;
+/// The version of rules that hold still, and that `nsl clean` is about to remove: an nsl that starts makes them anew.
+pub(super) const WITHDRAWN: u32 = 0;
+/// Another nsl may make, replace or remove the table between our look and our transaction, and then we look again. Each
+/// time it happens somebody else has got on, so that it never happens this often.
+pub(super) const TRIES: u32 = 32;
 /// Pairs of groups that are of one named network.
 const NETWORKS: &str = "networks";
 
@@ -75,48 +78,78 @@ fn commit_network(socket: &OwnedFd, network: u32) -> io::Result<()> {
 fn ensure_table(socket: &OwnedFd) -> io::Result<bool> {
     let mut result = Ok(false);
     for _ in 0..TRIES {
-        let standing = version(socket)?;
-        if standing.is_some_and(|version| version >= VERSION) {
+        let standing = standing(socket)?;
+        if standing.as_ref().is_some_and(|table| table.version >= VERSION) {
             return Ok(false);
         }
-        // The table must not exist: so two of us cannot both append their rules to it.
-        let removal = standing.map(|_| table(0, NfTablesMessage::DeleteTable, None));
-        match commit(socket, removal.into_iter().chain(rules())) {
-            Ok(()) => return Ok(true),
-            Err(error) if matches!(errno(&error), Some(Errno::EEXIST | Errno::ENOENT)) => result = Err(error),
-            Err(error) => return Err(error),
+        match replace(socket, standing.as_ref(), VERSION) {
+            Err(error) if is_outrun(&error) => result = Err(error),
+            replaced => return replaced.map(|()| true),
         }
     }
     result
 }
 
-/// The version of the table that stands, 0 for one that does not say.
-fn version(socket: &OwnedFd) -> io::Result<Option<u32>> {
-    match ask(socket, &mut [table(0, NfTablesMessage::GetTable, None)]) {
-        Ok(answer) => Ok(Some(answer.iter().find_map(version_of).unwrap_or(0))),
+/// The table as it stands.
+pub(super) struct Standing {
+    /// The kernel gives it once only, unlike the name.
+    handle: u64,
+    pub(super) version: u32,
+}
+
+/// Puts the rules in the place of those that were found, or where none were. Nothing else may stand there by now: so two
+/// of us cannot both append their rules, and nobody takes a newer table away that others have filled already.
+pub(super) fn replace(socket: &OwnedFd, standing: Option<&Standing>, version: u32) -> io::Result<()> {
+    commit(socket, standing.map(removal).into_iter().chain(rules(version)))
+}
+
+pub(super) fn removal(table: &Standing) -> Message {
+    self::table(0, NfTablesMessage::DeleteTable, [TableAttribute::Handle(table.handle)])
+}
+
+/// Did another nsl get there before us?
+pub(super) fn is_outrun(error: &io::Error) -> bool {
+    matches!(errno(error), Some(Errno::EEXIST | Errno::ENOENT))
+}
+
+pub(super) fn standing(socket: &OwnedFd) -> io::Result<Option<Standing>> {
+    match ask(socket, &mut [table(0, NfTablesMessage::GetTable, [])]) {
+        Ok(answer) => Ok(answer.iter().find_map(Standing::of)),
         Err(error) if errno(&error) == Some(Errno::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn version_of(message: &Message) -> Option<u32> {
-    let NetlinkPayload::InnerMessage(message) = &message.payload else { return None };
-    let NetfilterMessageInner::NfTables(NfTablesMessage::NewTable(TableMessage { attributes })) = &message.inner else {
-        return None;
-    };
-    attributes.iter().find_map(|attribute| match attribute {
-        TableAttribute::UserData(data) => version_in(data),
-        _ => None,
-    })
+impl Standing {
+    fn of(message: &Message) -> Option<Self> {
+        let NetlinkPayload::InnerMessage(message) = &message.payload else { return None };
+        let NetfilterMessageInner::NfTables(NfTablesMessage::NewTable(TableMessage { attributes })) = &message.inner
+        else {
+            return None;
+        };
+        let (mut handle, mut version) = (None, None);
+        for attribute in attributes {
+            match attribute {
+                TableAttribute::Handle(number) => handle = Some(*number),
+                TableAttribute::UserData(data) => version = version_in(data),
+                _ => {}
+            }
+        }
+        // One that does not say is older than all.
+        handle.map(|handle| Self { handle, version: version.unwrap_or(0) })
+    }
 }
 
-fn errno(error: &io::Error) -> Option<Errno> {
+pub(super) fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw)
 }
 
-fn table(flags: u16, verb: fn(TableMessage) -> NfTablesMessage, user_data: Option<Vec<u8>>) -> Message {
-    let name = TableAttribute::Name(TABLE.to_owned());
-    let attributes = [name].into_iter().chain(user_data.map(TableAttribute::UserData)).collect();
+fn table(
+    flags: u16,
+    verb: fn(TableMessage) -> NfTablesMessage,
+    more: impl IntoIterator<Item = TableAttribute>,
+) -> Message {
+    let attributes = [TableAttribute::Name(TABLE.to_owned())].into_iter().chain(more).collect();
     message(Inet, flags, verb(TableMessage { attributes }))
 }
 
@@ -131,9 +164,10 @@ fn version_in(user_data: &[u8]) -> Option<u32> {
     comment.strip_prefix(COMMENT)?.trim_end_matches('\0').parse().ok()
 }
 
-fn rules() -> Vec<Message> {
+fn rules(version: u32) -> Vec<Message> {
+    let comment = TableAttribute::UserData(user_data(version));
     let mut messages = vec![
-        table(NLM_F_CREATE | NLM_F_EXCL, NfTablesMessage::NewTable, Some(user_data(VERSION))),
+        table(NLM_F_CREATE | NLM_F_EXCL, NfTablesMessage::NewTable, [comment]),
         set(TABLE, NETWORKS, &[Type::DeviceGroup, Type::DeviceGroup], &[]),
         chain(TABLE, "prerouting", "filter", InetHookNumber::PreRouting, -300),
         // Behind where connections are known (-200), and behind the lists of single sandboxes.
@@ -237,8 +271,12 @@ mod tests {
 
     #[test]
     fn the_table_comes_first_and_must_be_new() {
-        let messages = rules();
+        let messages = rules(VERSION);
         assert_eq!(messages[0].header.flags & (NLM_F_CREATE | NLM_F_EXCL), NLM_F_CREATE | NLM_F_EXCL);
-        assert_eq!(version_of(&messages[0]), Some(VERSION));
+        let NetlinkPayload::InnerMessage(inner) = &messages[0].payload else { panic!("no message for nf_tables") };
+        let NetfilterMessageInner::NfTables(NfTablesMessage::NewTable(table)) = &inner.inner else {
+            panic!("no table")
+        };
+        assert!(table.attributes.contains(&TableAttribute::UserData(user_data(VERSION))));
     }
 }

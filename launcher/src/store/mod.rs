@@ -71,6 +71,12 @@ pub fn unpacked(source: &Source) -> Result<PathBuf> {
     unpacked_in(&place::location()?, source)
 }
 
+/// Removes from the caller's store, if there is one, what a killed nsl had not unpacked to the end. Returns how many.
+pub fn sweep() -> usize {
+    let location = place::location().ok().filter(|path| path.is_dir());
+    location.and_then(|path| Store::open(&path).ok()).map_or(0, |store| store.sweep())
+}
+
 fn unpacked_in(store: &Path, source: &Source) -> Result<PathBuf> {
     let step = |fault| hints::unpack(source.path(), fault);
     let file = open_file(&source.key()).map_err(step)?;

@@ -129,22 +129,25 @@ impl Store {
     }
 
     /// Removes what nsl could not clean up, since it was killed: whatever nobody holds the lock of.
-    pub fn sweep(&self) {
-        let Ok(entries) = Dir::read_from(&self.new) else { return };
+    /// Returns how many.
+    pub fn sweep(&self) -> usize {
+        let Ok(entries) = Dir::read_from(&self.new) else { return 0 };
+        let mut removed = 0;
         for entry in entries.flatten() {
             let name = OsStr::new(entry.file_name().to_str().unwrap_or("."));
             if matches!(name.to_str(), Some("." | "..")) {
                 continue;
             }
             let Ok(lock) = rustix::fs::openat(&self.new, name, OPEN, Mode::empty()) else {
-                let _ = tree::remove(self.new.as_fd(), name);
+                removed += usize::from(tree::remove(self.new.as_fd(), name).is_ok());
                 continue;
             };
             if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() && self.is_at(name, &lock) {
                 debug!("removing what was left of {}", name.display());
-                let _ = tree::remove(self.new.as_fd(), name);
+                removed += usize::from(tree::remove(self.new.as_fd(), name).is_ok());
             }
         }
+        removed
     }
 
     /// Where the root with this digest is, or will be.

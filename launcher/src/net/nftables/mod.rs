@@ -87,7 +87,7 @@ pub(super) fn ask(socket: &OwnedFd, messages: &mut [Message]) -> io::Result<Vec<
         sockopt::set_socket_send_buffer_size_force(socket, 2 * request.len())?;
     }
     send(socket, &request, SendFlags::empty())?;
-    let mut answer = Vec::new();
+    let (mut answer, mut failure) = (Vec::new(), None);
     loop {
         let mut space = Vec::with_capacity(MESSAGE_MAX);
         match recv(socket, spare_capacity(&mut space), RecvFlags::DONTWAIT) {
@@ -98,13 +98,14 @@ pub(super) fn ask(socket: &OwnedFd, messages: &mut [Message]) -> io::Result<Vec<
                     if let NetlinkPayload::Error(error) = &message.payload
                         && error.code.is_some()
                     {
-                        return Err(error.to_io());
+                        // What is behind it would be taken for the answer to the next request.
+                        failure.get_or_insert_with(|| error.to_io());
                     }
                     bytes = bytes.get((message.header.length as usize).next_multiple_of(4)..).unwrap_or_default();
                     answer.push(message);
                 }
             }
-            Err(rustix::io::Errno::AGAIN) => return Ok(answer),
+            Err(rustix::io::Errno::AGAIN) => return failure.map_or(Ok(answer), Err),
             Err(errno) => return Err(errno.into()),
         }
     }
