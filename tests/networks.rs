@@ -262,6 +262,30 @@ fn no_reader_ever_finds_the_file_empty() {
     assert_eq!(one.line(), "0");
 }
 
+/// More than the socket of a member holds: what it has not heard it asks for.
+#[test]
+fn news_that_were_lost_are_asked_for() {
+    let host = crate::host!("ip");
+    let mut one = member(&host, "one", &[]);
+    let two = member(&host, "two", &[]);
+    await_known(&mut one, "two", 2);
+    one.signal(Signal::SIGSTOP);
+    drop(two);
+    let _three = member(&host, "three", &[]);
+    let lost = || {
+        let sockets = fs::read_to_string(format!("/proc/{}/net/netlink", host.pid())).unwrap_or_default();
+        sockets.lines().skip(1).any(|line| line.split_ascii_whitespace().nth(8).is_some_and(|drops| drops != "0"))
+    };
+    assert!(!lost());
+    wait_until("news are lost", || {
+        host.sh("for n in $(seq 20); do ip link add more$n type veth peer name other$n; ip link del more$n; done");
+        lost()
+    });
+    one.signal(Signal::SIGCONT);
+    await_known(&mut one, "three", 2);
+    await_known(&mut one, "two", 0);
+}
+
 /// Who is in no network has no socket for the news of it.
 #[test]
 fn only_members_pay_for_it() {

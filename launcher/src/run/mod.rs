@@ -43,8 +43,10 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Re
     if run.dry_run {
         return show(&plan);
     }
-    if let Network::Veth(veth) = &plan.network {
-        net::check(veth)?;
+    match &plan.network {
+        Network::Veth(veth) => net::check(veth)?,
+        Network::Join(join) => join.check()?,
+        Network::None | Network::Host => {}
     }
     let kept = spec.changes().map(|directory| Kept::new(directory, plan.identities.is_new())).transpose()?;
     let names = host::names(&spec, &plan);
