@@ -31,6 +31,7 @@ mod namespaces;
 mod nested;
 mod network;
 mod networks;
+mod pasta;
 mod peers;
 mod plan;
 mod podman;

@@ -50,6 +50,7 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Re
             prepared = net::prepare(veth)?;
         }
         Network::Join(join) => join.check()?,
+        Network::Pasta(pasta) => prepared = net::prepare_pasta(pasta)?,
         Network::None | Network::Host => {}
     }
     plan.keep_limit(prepared.limit());
