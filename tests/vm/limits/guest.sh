@@ -249,20 +249,23 @@ what_two_kills_leave_is_swept_by_the_next() {
 # Also without another run, and then what lives stays.
 what_two_kills_leave_is_removed_by_clean() {
     : >/tmp/ready
+    $sandbox -m 32m -- sh -c 'trap "exit 5" TERM; echo ready; sleep 1234 & wait' >/tmp/ready &
+    living=$!
+    until_true is_ready
+    group=$(groups)
+    : >/tmp/ready
     $sandbox -m 32m -- sh -c 'echo ready; sleep 1234' >/tmp/ready &
     launcher=$!
     until_true is_ready
     kill_hard "$(child $launcher nsl-guard)" $launcher
     wait $launcher || true
-    until_true is_empty "$(groups)"
-    $sandbox -m 32m -- sh -c 'trap "exit 5" TERM; echo ready; sleep 1234 & wait' >/tmp/ready &
-    launcher=$!
-    until_true is_ready
-    is "$(nsl clean | head -n 1)" "removed 1 cgroup of nsl that was killed"
-    is "$(groups | wc -l)" 1
-    kill $launcher
-    status 5 wait $launcher
-    is "$(groups)" ""
+    is "$(groups | wc -l)" 2
+    said=$(nsl clean | head -n 1)
+    left=$(groups)
+    kill $living
+    status 5 wait $living
+    is "$said" "removed 1 cgroup of nsl that was killed"
+    is "$left" "$group"
 }
 sandboxes_that_live_are_not_swept() {
     : >/tmp/ready
