@@ -70,6 +70,16 @@ pub struct Run {
     #[arg(long, value_name = "NETWORK/PREFIX", conflicts_with = "ip", help_heading = "Network")]
     pub pool: Vec<String>,
 
+    /// Let a port of this host, at one address IP or all, lead to one inside; CONTAINER alone: any free port of this
+    /// host; ranges as in 8000-8010:80-90 [repeatable]
+    #[arg(short, long, value_name = "[IP:]HOST:CONTAINER[/udp]", help_heading = "Network")]
+    pub publish: Vec<String>,
+
+    /// Let the command reach only this: none, ADDRESS[/PREFIX][:PORT[/udp]] or NAME:PORT, resolved at the start
+    /// [repeatable]
+    #[arg(long, value_name = "DESTINATION", help_heading = "Network")]
+    pub egress: Vec<String>,
+
     /// Hostname inside [default: nsl]
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     pub hostname: Option<OsString>,

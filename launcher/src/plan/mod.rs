@@ -178,6 +178,14 @@ impl Plan {
         }
     }
 
+    /// A limit that nsl has changed for itself is the command's as it was, unless it has another.
+    pub fn keep_limit(&mut self, limit: Option<Rlimit>) {
+        let is_set = |limit: &Rlimit| self.rlimits.iter().any(|known| known.resource == limit.resource);
+        if let Some(limit) = limit.filter(|limit| !is_set(limit)) {
+            self.rlimits.push(limit);
+        }
+    }
+
     /// The addresses of the pair, where they are known before the network is made.
     pub fn addresses(&self) -> Option<Addresses> {
         match &self.network {

@@ -43,11 +43,18 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Re
     if run.dry_run {
         return show(&plan);
     }
+    let mut prepared = net::Prepared::default();
     if let Network::Veth(veth) = &plan.network {
         net::check(veth)?;
+        prepared = net::prepare(veth)?;
     }
+    plan.keep_limit(prepared.limit());
     let kept = spec.changes().map(|directory| Kept::new(directory, plan.identities.is_new())).transpose()?;
+    spec.know(&prepared.known);
     let names = host::names(&spec, &plan);
+    if !prepared.known.is_empty() {
+        prepared.servers = net::names::servers(&names.resolv_conf);
+    }
     if let Some(source) = &plan.unpack {
         let root = store::unpacked(source)?;
         spec.found(run, &root)?;
@@ -71,7 +78,7 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Re
         kept.started(init.pid)?;
     }
     let signals = blocked.catch()?;
-    let result = Sandbox::new(spec, plan, init, signals, relays, group, events).run();
+    let result = Sandbox::new(spec, plan, init, signals, relays, group, events).run(prepared);
     if let Some(kept) = kept {
         kept.settle();
     }

@@ -90,19 +90,20 @@ impl<'a> Sandbox<'a> {
 
     /// Carries it to its end, and gives the exit code. Whatever comes of it: dropping the sandbox restores the terminal
     /// and kills an init that has not ended, and with that goes all the rest.
-    pub fn run(mut self) -> Result<u8> {
-        let result = self.carry_on();
+    pub fn run(mut self, prepared: net::Prepared) -> Result<u8> {
+        let result = self.carry_on(prepared);
+        self.events.refused = self.network.as_ref().and_then(net::Made::settle);
         self.blame_memory(result)
     }
 
-    fn carry_on(&mut self) -> Result<u8> {
+    fn carry_on(&mut self, prepared: net::Prepared) -> Result<u8> {
         let established = userns::establish(&self.plan, self.init.pid, self.init.status.as_fd());
         self.held = established.map_err(|error| self.cause_of(error))?;
         if let Network::Veth(veth) = self.plan.network.clone() {
             let socket = self.expect(Report::Netlink)?;
             let members = veth.network.as_deref().map(net::Members::watch).transpose();
             let members = members.map_err(|error| Error::io("watch who is in the network", &error))?;
-            let created = net::create(&veth, self.init.pid, socket, &self.plan.hostname);
+            let created = net::create(&veth, prepared, self.init.pid, socket, &self.plan.hostname);
             let network = created.map_err(|error| self.cause_of(error))?;
             debug!(addresses = %network.addresses, "the network stands");
             if self.plan.child.contains(&Step::Hosts) {

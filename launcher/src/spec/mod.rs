@@ -8,8 +8,8 @@ use crate::cgroup::Limits;
 use crate::cli::{Namespace, Proc, Run};
 use crate::error::{Error, Result};
 use crate::mounts::{self, Mount};
-use crate::net::names::{Dns, Hosts};
-use crate::net::{Join, VethPlan};
+use crate::net::names::{Dns, Entry, Hosts, Target};
+use crate::net::{Join, Known, VethPlan};
 use crate::pidfile;
 use crate::rlimit::{self, Rlimit};
 use crate::security::Security;
@@ -255,6 +255,14 @@ impl Spec {
     /// What was asked for of name servers.
     pub fn dns(&self) -> &Dns {
         &self.dns
+    }
+
+    /// These names keep the addresses that they have now.
+    pub fn know(&mut self, known: &[Known]) {
+        let entries = known.iter().flat_map(|(name, addresses)| {
+            addresses.iter().map(|address| Entry { name: name.clone(), target: Target::Address(*address) })
+        });
+        self.hosts.entries.extend(entries);
     }
 
     /// What /etc/hosts says inside.

@@ -8,7 +8,7 @@ use crate::environment::{Circumstances, Environment};
 use crate::error::{Error, Result};
 use crate::mounts::{Kind, Mount};
 use crate::net::names::{HOSTNAME_MAX, is_hostname};
-use crate::net::{self, Join, Request};
+use crate::net::{self, Join, Request, VethPlan};
 use crate::preserve;
 use crate::store;
 use crate::units;
@@ -98,7 +98,13 @@ pub fn network(run: &Run, caller: Caller) -> Result<Network> {
         NetworkKind::None
     });
     if !matches!(kind, NetworkKind::Veth(_)) {
-        let asked = [("--ip", !run.ip.is_empty()), ("--pool", !run.pool.is_empty()), ("--internal", run.internal)];
+        let asked = [
+            ("--ip", !run.ip.is_empty()),
+            ("--pool", !run.pool.is_empty()),
+            ("--internal", run.internal),
+            ("--publish", !run.publish.is_empty()),
+            ("--egress", !run.egress.is_empty()),
+        ];
         if let Some((option, _)) = asked.into_iter().find(|(_, is_asked)| *is_asked) {
             let cause = "only --network veth has what it is about";
             return Err(Error::new(format!("use {option}"), cause).hint("leave one of the two out"));
@@ -112,13 +118,17 @@ pub fn network(run: &Run, caller: Caller) -> Result<Network> {
         NetworkKind::Veth(_) if !caller.is_privileged() => {
             Err(Error::os("make a veth pair", Errno::EPERM).hint("that needs root; --network none or host do not"))
         }
-        NetworkKind::Veth(network) => Ok(Network::Veth(net::plan(&Request {
-            ip: &run.ip,
-            gateway: &run.gateway,
-            pool: &run.pool,
-            network: network.as_deref(),
-            internal: run.internal,
-        })?)),
+        NetworkKind::Veth(network) => {
+            let request = Request {
+                ip: &run.ip,
+                gateway: &run.gateway,
+                pool: &run.pool,
+                network: network.as_deref(),
+                internal: run.internal,
+            };
+            let (publications, egress) = (net::publications(&run.publish)?, net::permissions(&run.egress)?);
+            Ok(Network::Veth(VethPlan { publications, egress, ..net::plan(&request)? }))
+        }
     }
 }
 

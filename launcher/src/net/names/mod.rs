@@ -5,7 +5,7 @@ mod hosts;
 mod resolv;
 
 pub use hosts::{Entry, HOSTNAME_MAX, Hosts, Target, is_hostname, line};
-pub use resolv::{Dns, Reach, resolv_conf};
+pub use resolv::{Dns, Reach, resolv_conf, servers};
 
 use crate::confined;
 use crate::error::Error;

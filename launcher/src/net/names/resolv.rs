@@ -56,6 +56,12 @@ impl Dns {
     }
 }
 
+/// The servers that a resolv.conf names.
+pub fn servers(resolv_conf: &[u8]) -> Vec<IpAddr> {
+    let named = lines(resolv_conf).filter(|(keyword, _)| *keyword == b"nameserver");
+    named.filter_map(|(_, line)| str::from_utf8(line).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()).collect()
+}
+
 /// What /etc/resolv.conf says inside. `root` is the host's root directory.
 ///
 /// Never a server that the host does not use itself, unless it was asked for: if nsl finds none, it says so and leaves
@@ -199,6 +205,13 @@ mod tests {
         let root = Root::new("none", &[(RESOLV_CONF, STUB)]);
         assert_eq!(root.resolv_conf(Reach::Outside), "options edns0 trust-ad\nsearch lan\n");
         assert_eq!(Root::new("missing", &[]).resolv_conf(Reach::Outside), "");
+    }
+
+    #[test]
+    fn servers_are_those_that_resolvers_ask() {
+        let found =
+            servers(b"search lan\nnameserver 192.0.2.53 # one\nnameserver\t2001:db8::53\n#nameserver 9.9.9.9\n");
+        assert_eq!(found, ["192.0.2.53", "2001:db8::53"].map(|text| text.parse::<IpAddr>().unwrap()));
     }
 
     #[test]
