@@ -115,7 +115,7 @@ fn published_ports_are_reached_from_everywhere() {
     let mut host = crate::host!("perl", "ip");
     let outside = uplink(&mut host);
     let web = serving(&host, &["-p", "8080:80", "-p", "5353:53/udp"], "web", &["tcp/80", "udp/53"]);
-    let other = serving(&host, &[], "other", &["tcp/80"]);
+    let other = serving(&host, &["-p", "9090:80"], "other", &["tcp/80"]);
     let own = ["198.51.100.2", "[2001:db8::2]"];
     for (who, pid) in [("the host", host.pid()), ("beyond", outside), ("other", other.init()), ("web", web.init())] {
         let loopback = if who == "the host" { &["127.0.0.1", "127.7.7.7", "[::1]"][..] } else { &[] };
@@ -125,6 +125,7 @@ fn published_ports_are_reached_from_everywhere() {
             assert_eq!(udp(pid, &format!("{address}:5353")), "web heard hello", "UDP from {who} by {address}");
         }
     }
+    assert!(tcp(host.pid(), "[::1]:9090").starts_with("other to "));
     // Who comes from beyond is seen as who it is.
     assert_eq!(tcp(outside, "198.51.100.2:8080"), "web to 198.51.100.1");
     assert_eq!(tcp(outside, "[2001:db8::2]:8080"), "web to 2001:db8::1");
@@ -211,12 +212,14 @@ fn a_port_that_another_has_is_refused() {
         host.nsl(["run", "-p", publication, "--", "true"]).run().assert_refused(125, words);
         host.assert_clean();
     };
-    let taken = ["cannot publish port 8080: something on this host already listens there", "ss -tlnp 'sport = :8080'"];
+    let taken = ["cannot publish port 8080: something on this host already listens there", "ss -tanp 'sport = :8080'"];
     refused("8080:80", &taken);
     refused("8079-8081:1-3", &taken);
     refused("127.0.0.1:8080:80", &["cannot publish 127.0.0.1:8080: something"]);
-    refused("8081:80/udp", &["cannot publish port 8081/udp: something", "ss -ulnp"]);
+    refused("8081:80/udp", &["cannot publish port 8081/udp: something", "ss -uanp"]);
     refused("192.0.2.1:80:80", &["cannot publish 192.0.2.1:80: this host has no address 192.0.2.1"]);
+    let without = ["run", "--ip", "192.168.77.2/24", "-p", "[::1]:8083:80", "--", "true"];
+    host.nsl(without).run().assert_refused(125, &["cannot publish [::1]:8083: the sandbox has no address of IPv6"]);
     for free in ["198.51.100.2:8080:80", "8080:80/udp", "8081:80", "[::1]:8080:80"] {
         host.nsl(["run", "-p", free, "--", "true"]).run().assert_prints("");
     }

@@ -8,7 +8,8 @@ use rtnetlink::{Handle, RouteMessageBuilder};
 use std::fs;
 use std::net::Ipv6Addr;
 
-/// Behind every route of the kernel's own: to itself, the host goes by lo.
+/// Behind every route of the kernel's own: to itself, the host goes by lo. Each device adds its index, since two routes
+/// to one address may not be of the same rank.
 const LAST: u32 = 4096;
 /// `RT_TABLE_LOCAL`, rtnetlink(7).
 const RT_TABLE_LOCAL: u8 = 255;
@@ -34,7 +35,7 @@ pub(super) async fn open_v6(host: &Handle, index: u32, device: &str) {
         .scope(RouteScope::Universe)
         .build();
     route.header.table = RT_TABLE_LOCAL;
-    route.attributes.push(RouteAttribute::Priority(LAST));
+    route.attributes.push(RouteAttribute::Priority(LAST.saturating_add(index)));
     if let Err(error) = step(format_args!("route ::1 by {device} too"), host.route().add(route).execute()).await {
         tracing::warn!("{error}; published ports are not reached by ::1");
     }

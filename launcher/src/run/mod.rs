@@ -49,8 +49,9 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Re
             net::check(veth)?;
             prepared = net::prepare(veth)?;
         }
+        Network::Join(join) => join.check()?,
         Network::Pasta(pasta) => prepared = net::prepare_pasta(pasta)?,
-        Network::None | Network::Host | Network::Join(_) => {}
+        Network::None | Network::Host => {}
     }
     plan.keep_limit(prepared.limit());
     let kept = spec.changes().map(|directory| Kept::new(directory, plan.identities.is_new())).transpose()?;
