@@ -95,9 +95,12 @@ pub fn prepare(plan: &VethPlan) -> Result<Prepared> {
     Ok(Prepared { reserved: reserve::reserve(&plan.publications)?, known, servers: Vec::new() })
 }
 
-/// Takes the ports of the host that pasta is to have.
+/// Says which of the ports that pasta is to have cannot be had, and chooses those that any will do for. They are let go
+/// again at once: the sandbox's child would have a copy of the sockets until its exec, and pasta could not bind.
 pub fn prepare_pasta(plan: &PastaPlan) -> Result<Prepared> {
-    Ok(Prepared { reserved: reserve::reserve(&plan.publications)?, ..Prepared::default() })
+    let mut reserved = reserve::reserve(&plan.publications)?;
+    reserved.let_go();
+    Ok(Prepared { reserved, ..Prepared::default() })
 }
 
 /// Makes the pair and opens the ways out and in. `pid` is a process in the new network namespace, `inside` a
