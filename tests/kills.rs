@@ -19,7 +19,7 @@ const ROUND: u32 = 20;
 /// What is asked of the network.
 const NONE: &str = "--network none";
 const PAIR: &str = "--network veth";
-const NETWORK: &str = "--network veth:kills";
+const NETWORK: &str = "--network veth:kills -p 8080:80 -p 53:53/udp --egress 192.0.2.1:80";
 
 /// The events that tell of a new process.
 const BIRTHS: [i32; 3] =

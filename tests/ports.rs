@@ -212,12 +212,14 @@ fn a_port_that_another_has_is_refused() {
         host.nsl(["run", "-p", publication, "--", "true"]).run().assert_refused(125, words);
         host.assert_clean();
     };
-    let taken = ["cannot publish port 8080: something on this host already listens there", "ss -tlnp 'sport = :8080'"];
+    let taken = ["cannot publish port 8080: something on this host already listens there", "ss -tanp 'sport = :8080'"];
     refused("8080:80", &taken);
     refused("8079-8081:1-3", &taken);
     refused("127.0.0.1:8080:80", &["cannot publish 127.0.0.1:8080: something"]);
-    refused("8081:80/udp", &["cannot publish port 8081/udp: something", "ss -ulnp"]);
+    refused("8081:80/udp", &["cannot publish port 8081/udp: something", "ss -uanp"]);
     refused("192.0.2.1:80:80", &["cannot publish 192.0.2.1:80: this host has no address 192.0.2.1"]);
+    let without = ["run", "--ip", "192.168.77.2/24", "-p", "[::1]:8083:80", "--", "true"];
+    host.nsl(without).run().assert_refused(125, &["cannot publish [::1]:8083: the sandbox has no address of IPv6"]);
     for free in ["198.51.100.2:8080:80", "8080:80/udp", "8081:80", "[::1]:8080:80"] {
         host.nsl(["run", "-p", free, "--", "true"]).run().assert_prints("");
     }

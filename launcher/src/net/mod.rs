@@ -124,6 +124,7 @@ pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: OwnedFd, ho
             && forward::ensure_ipv6(&host, &pair.name, plan.has_peers()).await?;
         pair::configure(&host, &inside, &mut pair, ipv6, plan.network.as_ref().map(|_| hostname)).await?;
         check_wish(plan, &pair.addresses, stands)?;
+        reserved.check(pair.addresses)?;
         if pair.addresses.ipv6.is_some() && reserved.is_on_loopback(Port::is_of_ipv6) {
             loopback::open_v6(&host, pair.index, &pair.name).await;
         }

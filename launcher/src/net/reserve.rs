@@ -1,6 +1,7 @@
 //! Ports of the host that are a sandbox's for as long as it lives: a socket on each, on which nobody listens, keeps every
 //! other program away, other sandboxes too, and goes with nsl, however nsl ends.
 
+use super::plan::Addresses;
 use super::publish::{Port, Protocol, Publication};
 use crate::error::{Error, Result};
 use crate::log;
@@ -34,6 +35,21 @@ impl Reserved {
             let owner = if port.bound().is_none() { " of this host" } else { "" };
             let line = format!("{port}{owner} leads to {}/{} inside", port.inside, port.protocol);
             if index < self.fixed { tracing::info!("{line}") } else { log::tell(&line) }
+        }
+    }
+
+    /// Refuses a port of a version of IP that the sandbox has no address of.
+    pub(super) fn check(&self, addresses: Addresses) -> Result<()> {
+        let own = addresses.own();
+        let is_led = |port: &Port| {
+            own.iter().any(|address| if address.is_ipv4() { port.is_of_ipv4() } else { port.is_of_ipv6() })
+        };
+        match self.ports.iter().find(|port| !is_led(port)) {
+            None => Ok(()),
+            Some(port) => {
+                let version = if port.is_of_ipv4() { 4 } else { 6 };
+                Err(Error::new(format!("publish {port}"), format!("the sandbox has no address of IPv{version}")))
+            }
         }
     }
 
@@ -126,7 +142,7 @@ fn refused(port: Port, errno: Errno) -> Error {
         Errno::EADDRINUSE => {
             let (letter, number) = (if port.protocol == Protocol::Tcp { 't' } else { 'u' }, port.host);
             Error::os(step, errno).cause("something on this host already listens there").hint(format!(
-                "`ss -{letter}lnp 'sport = :{number}'` tells what, unless another sandbox publishes it; or choose another \
+                "`ss -{letter}anp 'sport = :{number}'` tells what, unless another sandbox publishes it; or choose another \
                  port"
             ))
         }
