@@ -5,8 +5,9 @@
 //! nothing more.
 
 use crate::error::{Error, Result};
-use crate::net::{self, Made, Port};
+use crate::net::{self, Made, Pasta, Port};
 use crate::sys;
+use ipnet::IpNet;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -75,16 +76,19 @@ enum Details<'a> {
     },
 }
 
+/// The network of a sandbox.
 #[derive(Serialize)]
-struct Network<'a> {
+pub struct Network<'a> {
     /// What --network says.
     kind: &'a str,
     /// That of IPv4, or of IPv6 if there is no other.
     address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     gateway: Option<IpAddr>,
     /// All of them.
     addresses: Vec<Ends>,
-    device: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'a str>,
     ports: Vec<Lead>,
 }
 
@@ -109,7 +113,42 @@ impl From<&Port> for Lead {
 struct Ends {
     address: IpAddr,
     prefix: u8,
-    gateway: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<IpAddr>,
+}
+
+impl<'a> From<&'a Made> for Network<'a> {
+    fn from(made: &'a Made) -> Self {
+        let ends = |ends: net::Ends| Ends::new(ends.inside, Some(ends.host.addr()));
+        Self::new("veth", made.addresses.ends().map(ends).collect(), Some(&made.device), made.ports())
+    }
+}
+
+impl<'a> From<&'a Pasta> for Network<'a> {
+    fn from(pasta: &'a Pasta) -> Self {
+        let ends = pasta.addresses().iter().map(|inside| Ends::new(*inside, None));
+        Self::new("pasta", ends.collect(), None, pasta.ports())
+    }
+}
+
+impl<'a> Network<'a> {
+    fn new(kind: &'a str, addresses: Vec<Ends>, device: Option<&'a str>, ports: &[Port]) -> Self {
+        let first = addresses.first();
+        Self {
+            kind,
+            address: first.map(|ends| ends.address),
+            gateway: first.and_then(|ends| ends.gateway),
+            addresses,
+            device,
+            ports: ports.iter().map(Lead::from).collect(),
+        }
+    }
+}
+
+impl Ends {
+    fn new(inside: IpNet, gateway: Option<IpAddr>) -> Self {
+        Self { address: inside.addr(), prefix: inside.prefix_len(), gateway }
+    }
 }
 
 impl Events {
@@ -137,24 +176,7 @@ impl Events {
         Ok(Self { to: Some(to), ..Self::NONE })
     }
 
-    pub fn started(&mut self, pid: u32, hostname: &str, made: Option<&Made>) {
-        let network = made.map(|made| {
-            let ends = |ends: net::Ends| Ends {
-                address: ends.inside.addr(),
-                prefix: ends.inside.prefix_len(),
-                gateway: ends.host.addr(),
-            };
-            let addresses: Vec<Ends> = made.addresses.ends().map(ends).collect();
-            let first = addresses.first();
-            Network {
-                kind: "veth",
-                address: first.map(|ends| ends.address),
-                gateway: first.map(|ends| ends.gateway),
-                addresses,
-                device: &made.device,
-                ports: made.ports().iter().map(Lead::from).collect(),
-            }
-        });
+    pub fn started(&mut self, pid: u32, hostname: &str, network: Option<Network<'_>>) {
         self.tell("started", Details::Started { pid, hostname, network });
     }
 

@@ -19,6 +19,7 @@ mod nat;
 mod nftables;
 mod own;
 mod pair;
+mod pasta;
 mod plan;
 mod publish;
 mod reserve;
@@ -31,6 +32,7 @@ pub use egress::parse_all as permissions;
 pub use forward::settings_that_are_on;
 pub use join::{Inside, Join, Source};
 pub use members::Members;
+pub use pasta::{Pasta, PastaPlan};
 pub use plan::{Addresses, Ends, Request, VethPlan, Wanted, plan};
 pub use publish::{Port, parse_all as publications};
 pub use resolve::Known;
@@ -91,6 +93,11 @@ pub fn check(plan: &VethPlan) -> Result<()> {
 pub fn prepare(plan: &VethPlan) -> Result<Prepared> {
     let known = plan.egress.as_deref().map(resolve::resolve_all).transpose()?.unwrap_or_default();
     Ok(Prepared { reserved: reserve::reserve(&plan.publications)?, known, servers: Vec::new() })
+}
+
+/// Takes the ports of the host that pasta is to have.
+pub fn prepare_pasta(plan: &PastaPlan) -> Result<Prepared> {
+    Ok(Prepared { reserved: reserve::reserve(&plan.publications)?, ..Prepared::default() })
 }
 
 /// Makes the pair and opens the ways out and in. `pid` is a process in the new network namespace, `inside` a

@@ -37,6 +37,11 @@ impl Reserved {
         }
     }
 
+    /// Leaves the ports to another, which is to take them now.
+    pub(super) fn let_go(&mut self) {
+        self.sockets.clear();
+    }
+
     /// Can one of those ports that `is_of` picks out be reached by loopback?
     pub(super) fn is_on_loopback(&self, is_of: impl Fn(&Port) -> bool) -> bool {
         self.ports.iter().any(|port| is_of(port) && port.is_on_loopback())

@@ -81,6 +81,10 @@ impl Plan {
             Identities::Own => child.push(Step::MapIdentity { uid: spec.caller().uid, gid: spec.caller().gid }),
             _ => child.push(Step::AwaitIdentities { root: identities.has_root() }),
         }
+        if let Network::Pasta(_) = spec.network() {
+            // It tells the launcher that the maps stand, by which pasta can enter.
+            child.push(Step::Netlink);
+        }
         child.push(Step::PrivateMounts);
         let mut unpack = None;
         match spec.root() {
@@ -131,7 +135,7 @@ impl Plan {
         if spec.proc() == Proc::New {
             child.push(Step::Proc);
         }
-        if let Network::Veth(_) = spec.network() {
+        if let Network::Veth(_) | Network::Pasta(_) = spec.network() {
             let (first, last) = identities.groups(spec.caller());
             child.push(Step::Ping { first, last });
         }
@@ -264,6 +268,7 @@ impl fmt::Display for Plan {
                 writeln!(f, "  {veth}")?;
                 writeln!(f, "  forward and masquerade what comes from it")?;
             }
+            Network::Pasta(pasta) => writeln!(f, "  {pasta}")?,
             Network::Join(join) => writeln!(f, "  {join}")?,
             Network::None | Network::Host => {}
         }

@@ -44,9 +44,14 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, events: &mut Events) -> Re
         return show(&plan);
     }
     let mut prepared = net::Prepared::default();
-    if let Network::Veth(veth) = &plan.network {
-        net::check(veth)?;
-        prepared = net::prepare(veth)?;
+    match &plan.network {
+        Network::Veth(veth) => {
+            net::check(veth)?;
+            prepared = net::prepare(veth)?;
+        }
+        Network::Join(join) => join.check()?,
+        Network::Pasta(pasta) => prepared = net::prepare_pasta(pasta)?,
+        Network::None | Network::Host => {}
     }
     plan.keep_limit(prepared.limit());
     let kept = spec.changes().map(|directory| Kept::new(directory, plan.identities.is_new())).transpose()?;

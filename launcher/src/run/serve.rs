@@ -4,7 +4,9 @@ use super::hosts::HostsFile;
 use super::sandbox::Sandbox;
 use crate::deadline::Due;
 use crate::error::{Error, Result};
+use crate::events::Network;
 use crate::hints;
+use crate::log;
 use crate::signals::stop_self;
 use crate::status::{self, Received};
 use crate::terminal::Relay;
@@ -31,6 +33,8 @@ impl Sandbox<'_> {
         if !self.hung_up {
             waiting.push(PollFd::new(self.init.status.as_fd(), PollFlags::POLLIN));
         }
+        let carrier = self.pasta.as_ref().map(|pasta| (waiting.len(), pasta.descriptor()));
+        waiting.extend(carrier.map(|(_, end)| PollFd::new(end, PollFlags::POLLIN)));
         let news = self.hosts.as_ref().and_then(HostsFile::descriptor);
         waiting.extend(news.map(|news| PollFd::new(news, PollFlags::POLLIN)));
         let fixed = waiting.len();
@@ -46,6 +50,7 @@ impl Sandbox<'_> {
         let is_ready = |poll: &PollFd<'_>| poll.any().unwrap_or(false);
         let (ended, signalled) = (is_ready(&waiting[0]), is_ready(&waiting[1]));
         let reported = !self.hung_up && is_ready(&waiting[2]);
+        let is_cut_off = carrier.is_some_and(|(index, _)| is_ready(&waiting[index]));
         let has_news = news.is_some() && is_ready(&waiting[fixed - 1]);
         let ready: Vec<usize> = interests
             .iter()
@@ -67,6 +72,10 @@ impl Sandbox<'_> {
         }
         if !ended {
             self.mind_the_deadline();
+        }
+        if is_cut_off && !ended {
+            let end = self.pasta.take().map(|mut pasta| pasta.end()).unwrap_or_default();
+            log::tell(&format!("the network of the sandbox is gone, it goes on without: pasta ended ({end})"));
         }
         Ok(ended)
     }
@@ -138,7 +147,8 @@ impl Sandbox<'_> {
                 if let Some(deadline) = &mut self.deadline {
                     deadline.start(Instant::now());
                 }
-                self.events.started(self.init.pid, &self.plan.hostname, self.network.as_ref());
+                let network = self.network.as_ref().map(Network::from).or(self.pasta.as_ref().map(Network::from));
+                self.events.started(self.init.pid, &self.plan.hostname, network);
             }
             Report::Continued => self.events.continued(),
             Report::Stopped { .. } | Report::Netlink | Report::Terminal | Report::Hosts => {}

@@ -9,7 +9,7 @@ use crate::cli::{Namespace, Proc, Run};
 use crate::error::{Error, Result};
 use crate::mounts::{self, Mount};
 use crate::net::names::{Dns, Entry, Hosts, Target};
-use crate::net::{Join, Known, VethPlan};
+use crate::net::{Join, Known, PastaPlan, VethPlan};
 use crate::pidfile;
 use crate::rlimit::{self, Rlimit};
 use crate::security::Security;
@@ -47,6 +47,8 @@ pub enum Root {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Network {
     Veth(VethPlan),
+    /// Without root.
+    Pasta(PastaPlan),
     None,
     Host,
     /// One that is there already.
@@ -396,14 +398,14 @@ mod tests {
     }
 
     #[test]
-    fn network_is_veth_for_root_and_none_for_others() {
+    fn network_is_veth_for_root_and_at_most_pasta_for_others() {
         assert!(
             matches!(spec_of(&[], ROOT).unwrap().network(), Network::Veth(veth) if matches!(veth.wanted, Wanted::Pool { .. }))
         );
-        assert_eq!(*spec_of(&[], USER).unwrap().network(), Network::None);
+        assert!(matches!(spec_of(&[], USER).unwrap().network(), Network::None | Network::Pasta(_)));
         assert!(refusal(&["--network", "veth"], USER).contains("needs root"));
+        assert!(refusal(&["--network", "pasta"], ROOT).contains("--network veth"));
         assert!(refusal(&["--network", "none", "--ip", "10.0.0.2/24"], ROOT).contains("--ip"));
-        assert!(refusal(&["--network", "veth:a b"], ROOT).contains("veth:a b"));
     }
 
     #[test]

@@ -218,7 +218,7 @@ mod tests {
     fn odd_lines_are_read_as_the_resolver_reads_them() {
         let (text, servers) = filtered("nameserver 192.0.2.1\r\n\r\nsearch lan\r\nnameserver fd00::53");
         assert_eq!((text.as_str(), servers), ("nameserver 192.0.2.1\nsearch lan\nnameserver fd00::53\n", 2));
-        let many: String = (0..100).map(|number| format!("nameserver 192.0.2.{number}\n")).collect();
+        let many = "nameserver 192.0.2.1\n".repeat(100);
         assert_eq!(filtered(&many), (many.clone(), 100));
         assert_eq!(without_local_servers(b"\0\xff\n nameserver \xff\n").text, b"\0\xff\n");
     }
