@@ -118,7 +118,6 @@ impl Plan {
         if spec.terminal() {
             child.push(Step::Terminal);
         }
-        let mut setup = Setup::OLD_ROOT;
         let landlock = &spec.security().landlock;
         if spec.proc() == Proc::New {
             child.push(Step::Proc);
@@ -127,26 +126,13 @@ impl Plan {
             let (first, last) = identities.groups(spec.caller());
             child.push(Step::Ping { first, last });
         }
-        if spec.security().guarded {
-            setup = setup.with(Setup::PROC);
-        }
         if !landlock.is_empty() {
-            setup = setup.with(Setup::LANDLOCK);
             child.push(Step::Landlock(landlock.clone()));
         }
         if spec.read_only() {
             child.push(Step::ReadOnlyRoot);
         }
         child.extend([Step::PivotRoot, Step::Execute]);
-        if has_own_network {
-            setup = setup.with(Setup::LOOPBACK);
-        }
-        if spec.terminal() {
-            setup = setup.with(Setup::TERMINAL);
-        }
-        if !spec.workdir().required {
-            setup = setup.with(Setup::ANY_WORKDIR);
-        }
         Self {
             unpack,
             identities: identities.clone(),
@@ -154,7 +140,7 @@ impl Plan {
             shared: spec.shared(),
             limits: Some(spec.limits()).filter(|limits| *limits != Limits::default()),
             child,
-            setup,
+            setup: setup(spec),
             guarded: spec.security().guarded,
             no_new_privs: spec.security().no_new_privs,
             rlimits: spec.rlimits().to_vec(),
@@ -217,6 +203,18 @@ fn first_steps(spec: &Spec) -> Vec<Step> {
     // It also tells that the maps stand, by which pasta can enter.
     let behind = socket(matches!(spec.network(), Network::Pasta(_)));
     before.into_iter().chain(identity).chain(behind).collect()
+}
+
+/// What the init is to do beside starting the command.
+fn setup(spec: &Spec) -> Setup {
+    let wanted = [
+        (Setup::PROC, spec.security().guarded),
+        (Setup::LANDLOCK, !spec.security().landlock.is_empty()),
+        (Setup::LOOPBACK, is_own(spec.network())),
+        (Setup::TERMINAL, spec.terminal()),
+        (Setup::ANY_WORKDIR, !spec.workdir().required),
+    ];
+    wanted.into_iter().filter(|(_, is_wanted)| *is_wanted).fold(Setup::OLD_ROOT, |setup, (step, _)| setup.with(step))
 }
 
 /// Is it made for the sandbox?
