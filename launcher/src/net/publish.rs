@@ -1,4 +1,4 @@
-//! What `--publish` asks for: which ports of the host lead to which inside. Words alone; sockets.rs has the host's side.
+//! What `--publish` asks for: which ports of the host lead to which inside. Words alone; reserve.rs has the host's side.
 
 use crate::error::{Error, Result};
 use std::fmt;
