@@ -19,7 +19,8 @@ const ROUND: u32 = 20;
 /// What is asked of the network.
 const NONE: &str = "--network none";
 const PAIR: &str = "--network veth";
-const NETWORK: &str = "--network veth:kills -p 8080:80 -p 53:53/udp --egress 192.0.2.1:80";
+const NETWORK: &str = "--network veth:kills";
+const PORTS: &str = "-p 7001-7002:80-81 -p 127.0.0.1:7001:80/udp --egress 198.51.100.0/24:80";
 
 /// The events that tell of a new process.
 const BIRTHS: [i32; 3] =
@@ -155,7 +156,9 @@ fn walk(victim: Victim, is_right: impl Fn(&Fate) -> bool) {
     let host = crate::host!();
     let seed: u32 = std::env::var("NSL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_default();
     let mut kills = 0;
-    for (options, as_user) in [NONE, PAIR, NETWORK].map(|options| (options, false)).into_iter().chain([(NONE, true)]) {
+    for (options, as_user) in
+        [NONE, PAIR, NETWORK, PORTS].map(|options| (options, false)).into_iter().chain([(NONE, true)])
+    {
         // What stays by design is there from the first run on.
         run_and_kill(&host, options, as_user, victim, u32::MAX);
         host.assert_clean();

@@ -167,8 +167,8 @@ fn the_hosts_loopback_is_out_of_reach() {
         let stream = greet(host.pid(), loopback, "from the host's lo");
         let datagrams = echo(host.pid(), loopback);
         let targets = [loopback, gateway, own];
-        let script: String =
-            targets.iter().map(|target| format!("ask {target} {stream}; send {target} {datagrams} x; ")).collect();
+        let script =
+            format!("for target in {}; do ask $target {stream}; send $target {datagrams} x; done", targets.join(" "));
         run(&host, &script).assert_prints(&["nothing"; 6].join("\n"));
         // They do serve the host, and the port of the gateway is the network's beyond.
         let all = host.nsl(bash(&["--network", "host"], &format!("ask {loopback} {stream}"))).as_user().run();
@@ -386,7 +386,8 @@ fn invariant_1_pasta_ends_with_a_sandbox_that_ends() {
     let (host, _outside) = connected_host!();
     run(&host, "exit 3").assert_code(3).assert_quiet();
     host.assert_clean();
-    let running = waiting(&host, &[]);
+    let mut running = host.nsl(bash(&[], "echo up; exec sleep 1000")).as_user().start();
+    assert_eq!(running.line(), "up");
     running.signal(Signal::SIGTERM);
     running.finish().assert_code(143).assert_quiet();
     host.assert_clean();

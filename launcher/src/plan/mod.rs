@@ -72,19 +72,7 @@ impl Plan {
         let user_namespace = identities.is_new();
         let shifted = identities.are_shifted();
         let has_own_network = is_own(spec.network());
-        let mut child = Vec::new();
-        if let Network::Veth(_) = spec.network() {
-            child.push(Step::Netlink);
-        }
-        match identities {
-            Identities::Host => {}
-            Identities::Own => child.push(Step::MapIdentity { uid: spec.caller().uid, gid: spec.caller().gid }),
-            _ => child.push(Step::AwaitIdentities { root: identities.has_root() }),
-        }
-        if let Network::Pasta(_) = spec.network() {
-            // It tells the launcher that the maps stand, by which pasta can enter.
-            child.push(Step::Netlink);
-        }
+        let mut child = first_steps(spec);
         child.push(Step::PrivateMounts);
         let mut unpack = None;
         match spec.root() {
@@ -216,9 +204,27 @@ impl Plan {
     }
 }
 
+/// Those that the launcher waits for, to make the network.
+fn first_steps(spec: &Spec) -> Vec<Step> {
+    let identities = spec.identities();
+    let identity = match identities {
+        Identities::Host => None,
+        Identities::Own => Some(Step::MapIdentity { uid: spec.caller().uid, gid: spec.caller().gid }),
+        _ => Some(Step::AwaitIdentities { root: identities.has_root() }),
+    };
+    let socket = |is_due| Some(Step::Netlink).filter(|_| is_due);
+    let before = socket(matches!(spec.network(), Network::Veth(_)));
+    // It also tells that the maps stand, by which pasta can enter.
+    let behind = socket(matches!(spec.network(), Network::Pasta(_)));
+    before.into_iter().chain(identity).chain(behind).collect()
+}
+
 /// Is it made for the sandbox?
 fn is_own(network: &Network) -> bool {
-    matches!(network, Network::Veth(_) | Network::None)
+    match network {
+        Network::Veth(_) | Network::Pasta(_) | Network::None => true,
+        Network::Host | Network::Join(_) => false,
+    }
 }
 
 /// Does /etc/hosts say what is known only when the network is made?

@@ -97,6 +97,10 @@ impl<'a> Sandbox<'a> {
     /// and kills an init that has not ended, and with that goes all the rest.
     pub fn run(mut self, prepared: net::Prepared) -> Result<u8> {
         let result = self.carry_on(prepared);
+        if let Some(mut pasta) = self.pasta.take_if(|_| self.group.is_some()) {
+            // It may be in a cgroup that nsl made for itself, and is about to remove.
+            pasta.end();
+        }
         self.events.refused = self.network.as_ref().and_then(net::Made::settle);
         self.blame_memory(result)
     }
