@@ -75,9 +75,11 @@ impl Made {
     }
 
     /// The sandbox has ended. Says how many connections were refused, if there was a list of those that were not.
-    pub fn settle(&self) -> Option<u64> {
+    pub fn settle(&mut self) -> Option<u64> {
+        let refused = self.table.take().and_then(|table| table.refused());
+        // By now nothing leads there anew.
         conntrack::forget_after(self.ports(), self.addresses);
-        self.table.as_ref().and_then(own::Table::refused)
+        refused
     }
 }
 
@@ -95,9 +97,12 @@ pub fn prepare(plan: &VethPlan) -> Result<Prepared> {
     Ok(Prepared { reserved: reserve::reserve(&plan.publications)?, known, servers: Vec::new() })
 }
 
-/// Takes the ports of the host that pasta is to have.
+/// Says which of the ports that pasta is to have cannot be had, and chooses those that any will do for. They are let go
+/// again at once: the sandbox's child would have a copy of the sockets until its exec, and pasta could not bind.
 pub fn prepare_pasta(plan: &PastaPlan) -> Result<Prepared> {
-    Ok(Prepared { reserved: reserve::reserve(&plan.publications)?, ..Prepared::default() })
+    let mut reserved = reserve::reserve(&plan.publications)?;
+    reserved.let_go();
+    Ok(Prepared { reserved, ..Prepared::default() })
 }
 
 /// Makes the pair and opens the ways out and in. `pid` is a process in the new network namespace, `inside` a
@@ -138,13 +143,11 @@ pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: OwnedFd, ho
     }
     let permissions = plan.egress.as_ref().map(|permissions| resolve::replace(permissions, &known, &servers));
     let table = own::make(&pair.name, pair.addresses, &reserved.ports, permissions.as_deref())?;
-    if !reserved.ports.is_empty() {
-        if reserved.is_on_loopback(Port::is_of_ipv4) {
-            loopback::open(&pair.name);
-        }
-        conntrack::forget_before(&reserved.ports);
-        reserved.tell();
+    if reserved.is_on_loopback(Port::is_of_ipv4) {
+        loopback::open(&pair.name);
     }
+    conntrack::forget_before(&reserved.ports);
+    reserved.tell();
     Ok(Made { device: pair.name, addresses: pair.addresses, reserved, table })
 }
 

@@ -128,9 +128,7 @@ impl Pasta {
         let _span = tracing::debug_span!("start_pasta", program = %plan.program.display()).entered();
         let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::os("make a pipe for pasta", errno));
         let ((held, lifeline), (words, says)) = (pipe()?, pipe()?);
-        let mut reserved = prepared.reserved;
-        // Its own sockets take their place; in between the ports are anybody's.
-        reserved.let_go();
+        let reserved = prepared.reserved;
         let side =
             sys::clone3(0, None).map_err(|errno| Error::os("start pasta", Errno::from_raw(errno.raw_os_error())))?;
         match side {
