@@ -203,6 +203,17 @@ fn ranges_and_ports_that_the_kernel_chooses_are_told() {
 }
 
 #[test]
+fn more_ports_than_a_pipe_takes_at_once_are_told_whole() {
+    let host = crate::host!();
+    let output = host.nsl(["run", "--status-fd", "1", "-p", "2000-3999:2000-3999", "--", "true"]).run();
+    output.assert_code(0).assert_quiet();
+    let lines: Vec<Value> = output.stdout().lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert_eq!(lines.len(), 2, "{output}");
+    let ports = lines[0]["network"]["ports"].as_array().expect("a list of ports");
+    assert_eq!((ports.len(), &ports[1999]["host_port"]), (2000, &json!(3999)));
+}
+
+#[test]
 fn a_port_that_another_has_is_refused() {
     let mut host = crate::host!("perl", "ip");
     uplink(&mut host);

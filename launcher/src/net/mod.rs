@@ -75,9 +75,11 @@ impl Made {
     }
 
     /// The sandbox has ended. Says how many connections were refused, if there was a list of those that were not.
-    pub fn settle(&self) -> Option<u64> {
+    pub fn settle(&mut self) -> Option<u64> {
+        let refused = self.table.take().and_then(|table| table.refused());
+        // By now nothing leads there anew.
         conntrack::forget_after(self.ports(), self.addresses);
-        self.table.as_ref().and_then(own::Table::refused)
+        refused
     }
 }
 
@@ -141,13 +143,11 @@ pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: OwnedFd, ho
     }
     let permissions = plan.egress.as_ref().map(|permissions| resolve::replace(permissions, &known, &servers));
     let table = own::make(&pair.name, pair.addresses, &reserved.ports, permissions.as_deref())?;
-    if !reserved.ports.is_empty() {
-        if reserved.is_on_loopback(Port::is_of_ipv4) {
-            loopback::open(&pair.name);
-        }
-        conntrack::forget_before(&reserved.ports);
-        reserved.tell();
+    if reserved.is_on_loopback(Port::is_of_ipv4) {
+        loopback::open(&pair.name);
     }
+    conntrack::forget_before(&reserved.ports);
+    reserved.tell();
     Ok(Made { device: pair.name, addresses: pair.addresses, reserved, table })
 }
 

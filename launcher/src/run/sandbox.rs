@@ -101,7 +101,7 @@ impl<'a> Sandbox<'a> {
             // It may be in a cgroup that nsl made for itself, and is about to remove.
             pasta.end();
         }
-        self.events.refused = self.network.as_ref().and_then(net::Made::settle);
+        self.events.refused = self.network.as_mut().and_then(net::Made::settle);
         self.blame_memory(result)
     }
 
