@@ -197,7 +197,7 @@ impl Relay {
 
     /// May bytes be taken now? A shared terminal is read only in the foreground, and only while it makes lines:
     /// whoever has switched that off reads it himself.
-    fn is_paused(&self) -> bool {
+    pub fn is_paused(&self) -> bool {
         self.shared
             && self.buffer.is_empty()
             && !(tcgetattr(&self.from).is_ok_and(|settings| settings.local_flags.contains(LocalFlags::ICANON))
@@ -205,7 +205,7 @@ impl Relay {
     }
 
     /// What to wait for; nothing once both ends are done with.
-    fn interest(&self) -> Option<PollFd<'_>> {
+    pub fn interest(&self) -> Option<PollFd<'_>> {
         let to = self.to.as_ref()?;
         Some(if self.buffer.is_empty() {
             PollFd::new(self.from.as_fd(), PollFlags::POLLIN)

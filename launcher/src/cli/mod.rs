@@ -30,7 +30,7 @@ impl Cli {
         if words.peek().is_some_and(|word| word == "run") {
             let mut table = ManuallyDrop::new(Run::augment_args(clap::Command::new("nsl")));
             if let Ok(matches) = table.try_get_matches_from_mut(words) {
-                let run = Run::from_arg_matches_mut(&mut *ManuallyDrop::new(matches))?;
+                let run = Run::from_arg_matches_mut(&mut ManuallyDrop::new(matches))?;
                 return Ok(Self { command: Command::Run(Box::new(run)) });
             }
         }

@@ -117,24 +117,20 @@ fn size(bytes: u64) -> String {
     format!("{}T", shown / 10)
 }
 
-/// What is published, as one asks for it with `-p`.
+/// What is published: the port of the host, and the one that it leads to.
 fn ports(network: &Value) -> Vec<String> {
     let published = network["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let word = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
+    let shown = |port: &Value| {
+        let number = |name: &str| port[name].as_u64().unwrap_or_default();
+        let ip = match port["host_ip"].as_str() {
+            Some(ip) if ip.contains(':') => format!("[{ip}]:"),
+            Some(ip) => format!("{ip}:"),
+            None => String::new(),
+        };
+        let protocol = port["protocol"].as_str().unwrap_or_default();
+        format!("{ip}{}->{}/{protocol}", number("host_port"), number("container_port"))
     };
-    published
-        .iter()
-        .map(|port| match port {
-            Value::Object(parts) => {
-                let part = |name: &str| parts.get(name).map(word).unwrap_or_default();
-                format!("{}:{}->{}/{}", part("address"), part("host"), part("inside"), part("protocol"))
-            }
-            other => word(other),
-        })
-        .collect()
+    published.iter().map(shown).collect()
 }
 
 /// A command as one types it, on one line: what a terminal would obey is shown by name.
@@ -183,6 +179,16 @@ mod tests {
         {
             assert_eq!(size(bytes), words);
         }
+    }
+
+    #[test]
+    fn ports_are_shown_with_where_they_lead() {
+        let network = serde_json::json!({"ports": [
+            {"host_ip": null, "host_port": 8080, "container_port": 80, "protocol": "tcp"},
+            {"host_ip": "127.0.0.1", "host_port": 53, "container_port": 53, "protocol": "udp"},
+            {"host_ip": "::1", "host_port": 1, "container_port": 2, "protocol": "tcp"}]});
+        assert_eq!(ports(&network), ["8080->80/tcp", "127.0.0.1:53->53/udp", "[::1]:1->2/tcp"]);
+        assert!(ports(&Value::Null).is_empty());
     }
 
     #[test]
