@@ -258,6 +258,13 @@ impl Init {
         }
     }
 
+    /// Has it ended by a signal? Its status is not taken.
+    pub fn is_killed(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let status = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
+        status.is_ok_and(|status| status.is_some_and(|status| status.killed() || status.dumped()))
+    }
+
     /// Waits for the end and takes the status.
     pub fn wait(&mut self) -> Result<Ended> {
         let failed =

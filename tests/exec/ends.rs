@@ -72,11 +72,9 @@ fn what_it_has_started_ends_with_its_nsl_too() {
 #[test]
 fn a_killed_nsl_init_of_it_is_told_and_takes_the_command_along() {
     let host = crate::host!();
-    start(&host, "web", &["--", "sleep", "1000"]);
-    let joined = exec(&host, &[], &["sleep", "1000"]).start();
-    let command = command_of(&joined, "sleep");
+    let (joined, command) = joined(&host);
     kill_hard(only_child(joined.pid(), "nsl-init"));
-    joined.finish().assert_refused(137, &["go on with sleep", "nsl-init", "SIGKILL"]);
+    joined.finish().assert_refused(137, &["go on with setpriv", "nsl-init", "SIGKILL"]);
     wait_until("the command is gone", || is_gone(command));
     remove(&host, "web");
 }

@@ -36,7 +36,8 @@ fn settings_size_and_keys_reach_it_and_come_back() {
         sleep 100 & while :; do wait; done";
     let mut pty = at_terminal(&host, &[], script);
     let before = Pty::start_with_settings(host.command("true", [""; 0]), &["sane", "-ixon", "intr", "^G"]).settings();
-    pty.until("intr = ^G\r\nup\r\n");
+    pty.until("intr = ^G\r\n");
+    pty.until("up\r\n");
     assert!(pty.is_raw());
     pty.resize(24, 80);
     pty.until("size=24 80\r\n");

@@ -6,7 +6,6 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 #[derive(Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one option of the command line")]
 #[command(after_help = "\
 The command gets what the sandbox's own has: namespaces, cgroup, capabilities, system calls, limits and environment. It \
 ends with the sandbox, or when nsl exec is killed; what it leaves behind stays in the sandbox.

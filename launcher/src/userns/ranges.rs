@@ -171,6 +171,16 @@ impl fmt::Display for Map {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_map_is_read_as_the_kernel_writes_it() {
+        let map = Map::read("         0       1000          1\n         1     100000      65535\n");
+        assert_eq!(map.numbers().collect::<Vec<_>>(), [[0, 1000, 1], [1, 100_000, 65535]]);
+        assert!(map.contains(0) && map.contains(65535) && !map.contains(65536));
+        assert_eq!((map.size(), Map::read("").size()), (65536, 0));
+        // All that there is.
+        assert!(Map::read("0 0 4294967295\n").contains(u32::MAX - 1));
+    }
+
     fn range(first: u32, count: u32) -> Range {
         Range::new(first, count).expect("a range")
     }

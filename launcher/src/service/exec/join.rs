@@ -143,7 +143,7 @@ fn take_limit(resource: Resource, wanted: &Rlimit) -> rustix::io::Result<()> {
     if own == *wanted {
         return Ok(());
     }
-    match rustix::process::setrlimit(resource, wanted.clone()) {
+    match rustix::process::setrlimit(resource, *wanted) {
         Err(rustix::io::Errno::PERM) => {
             let lower = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b).min();
             let current = lower(wanted.current, own.maximum);

@@ -6,6 +6,7 @@
 
 mod join;
 mod message;
+mod orphans;
 mod session;
 mod target;
 

@@ -2,7 +2,9 @@
 //! words of the end.
 
 use super::join::Step;
+use super::orphans;
 use super::target::Target;
+use crate::cgroup::Joined;
 use crate::error::{Error, Result};
 use crate::hints::{self, Subject};
 use crate::log;
@@ -52,6 +54,9 @@ impl<'a> Session<'a> {
         }
         status::go(self.init.status.as_fd());
         while !self.serve()? {}
+        if self.init.is_killed() {
+            orphans::kill(self.init.pid);
+        }
         let ended = self.init.wait()?;
         self.take_reports()?;
         self.relays.iter_mut().for_each(Relay::empty);
@@ -75,7 +80,7 @@ impl<'a> Session<'a> {
 
     /// Tells of a SIGKILL that the command did not get by itself.
     fn blame(&self) {
-        if self.target.cgroup.as_ref().is_some_and(|cgroup| cgroup.has_killed()) {
+        if self.target.cgroup.as_ref().is_some_and(Joined::has_killed) {
             log::tell("the command was killed: the sandbox has used more memory than --memory allows");
         } else if self.target.has_ended() {
             log::tell(&format!("the command was killed: the sandbox {} has ended", self.target.name));
@@ -143,7 +148,7 @@ impl<'a> Session<'a> {
             Report::InitFailed { step, errno } => {
                 let error = hints::init_step(&self.subject, step, errno);
                 let cgroup = self.target.cgroup.as_ref().filter(|_| step == InitStep::Fork && errno == libc::EAGAIN);
-                Err(match cgroup.and_then(|cgroup| cgroup.hint()) {
+                Err(match cgroup.and_then(Joined::hint) {
                     Some(hint) => error.hint(hint),
                     None => error,
                 })

@@ -3,12 +3,10 @@
 
 use crate::cgroup::Joined;
 use crate::error::{Error, Result};
-use crate::hints;
 use crate::service::entry::Entry;
 use nix::errno::Errno;
 use nsl_shared::boot::{self, Setup};
-use procfs::process::{LimitValue, Limits, Process};
-use procfs::{ProcError, ProcResult};
+use procfs::process::Process;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{PidfdGetfdFlags, Resource, Rlimit};
 use rustix::thread::ThreadNameSpaceType;
@@ -25,6 +23,24 @@ const NAMESPACES: [(&str, ThreadNameSpaceType); 7] = [
     ("ipc", ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION),
     ("uts", ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME),
     ("cgroup", ThreadNameSpaceType::CONTROL_GROUP),
+];
+const LIMITS: [(&str, Resource); 16] = [
+    ("Max cpu time", Resource::Cpu),
+    ("Max file size", Resource::Fsize),
+    ("Max data size", Resource::Data),
+    ("Max stack size", Resource::Stack),
+    ("Max core file size", Resource::Core),
+    ("Max resident set", Resource::Rss),
+    ("Max processes", Resource::Nproc),
+    ("Max open files", Resource::Nofile),
+    ("Max locked memory", Resource::Memlock),
+    ("Max address space", Resource::As),
+    ("Max file locks", Resource::Locks),
+    ("Max pending signals", Resource::Sigpending),
+    ("Max msgqueue size", Resource::Msgqueue),
+    ("Max nice priority", Resource::Nice),
+    ("Max realtime priority", Resource::Rtprio),
+    ("Max realtime timeout", Resource::Rttime),
 ];
 /// `PF_EXITING` (proc_pid_stat(5), "flags").
 const EXITING: u32 = 4;
@@ -47,7 +63,7 @@ impl Target {
         let init = entry.state.init.ok_or_else(starts)?;
         let pidfd = init.open().ok_or_else(|| ended(name))?;
         let pid = init.pid;
-        let facts = Facts::of(pid).map_err(|error| Error::new(step(name), error.to_string()).hint(hints::PROC));
+        let facts = Facts::of(pid).map_err(|error| Error::io(step(name), &error));
         let found = facts.and_then(|facts| Ok((facts, Joined::find(pid)?, entry.boot()?)));
         // What is found by number is the init's while that lives.
         if has_ended(pid, pidfd.as_fd()) {
@@ -104,24 +120,26 @@ pub struct Facts {
     /// Those that are not nsl's own as well.
     pub namespaces: ThreadNameSpaceType,
     /// Those that its caller had.
-    pub limits: [(Resource, Rlimit); 16],
+    pub limits: Vec<(Resource, Rlimit)>,
     pub umask: Option<u32>,
 }
 
 impl Facts {
-    fn of(pid: u32) -> ProcResult<Self> {
-        let process = Process::new(pid.cast_signed())?;
-        let status = process.status()?;
+    fn of(pid: u32) -> std::io::Result<Self> {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
+        let status = read("status")?;
+        let value = |key| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
         let namespaces = namespaces(pid)?;
-        let is_first = status.nspid.is_some_and(|pids| pids.last() == Some(&1));
+        let is_first = value("NSpid:").is_some_and(|pids| pids.ends_with("\t1"));
         if !is_first || !namespaces.contains(ThreadNameSpaceType::PROCESS_ID) {
-            return Err(ProcError::Other("its init is no PID 1 of a PID namespace of its own".to_owned()));
+            return Err(std::io::Error::other("its init is no PID 1 of a PID namespace of its own"));
         }
-        Ok(Self { namespaces, limits: limits(&process.limits()?), umask: status.umask })
+        let umask = value("Umask:").and_then(|umask| u32::from_str_radix(umask, 8).ok());
+        Ok(Self { namespaces, limits: limits(&read("limits")?), umask })
     }
 }
 
-fn namespaces(pid: u32) -> ProcResult<ThreadNameSpaceType> {
+fn namespaces(pid: u32) -> std::io::Result<ThreadNameSpaceType> {
     let place = |pid: &str, name| -> std::io::Result<(u64, u64)> {
         let found = fs::metadata(format!("/proc/{pid}/ns/{name}"))?;
         Ok((found.dev(), found.ino()))
@@ -138,30 +156,28 @@ fn namespaces(pid: u32) -> ProcResult<ThreadNameSpaceType> {
     Ok(others)
 }
 
-fn limits(limits: &Limits) -> [(Resource, Rlimit); 16] {
-    let value = |value| match value {
-        LimitValue::Unlimited => None,
-        LimitValue::Value(value) => Some(value),
+/// The soft and the hard limits, by their names in /proc/PID/limits.
+fn limits(text: &str) -> Vec<(Resource, Rlimit)> {
+    let limit = |(name, resource)| {
+        let mut values = text.lines().find_map(|line| line.strip_prefix(name))?.split_ascii_whitespace();
+        // One that is none is "unlimited".
+        let mut value = || Some(values.next()?.parse().ok());
+        Some((resource, Rlimit { current: value()?, maximum: value()? }))
     };
-    let all = [
-        (Resource::As, limits.max_address_space),
-        (Resource::Core, limits.max_core_file_size),
-        (Resource::Cpu, limits.max_cpu_time),
-        (Resource::Data, limits.max_data_size),
-        (Resource::Fsize, limits.max_file_size),
-        (Resource::Locks, limits.max_file_locks),
-        (Resource::Memlock, limits.max_locked_memory),
-        (Resource::Msgqueue, limits.max_msgqueue_size),
-        (Resource::Nice, limits.max_nice_priority),
-        (Resource::Nofile, limits.max_open_files),
-        (Resource::Nproc, limits.max_processes),
-        (Resource::Rss, limits.max_resident_set),
-        (Resource::Rtprio, limits.max_realtime_priority),
-        (Resource::Rttime, limits.max_realtime_timeout),
-        (Resource::Sigpending, limits.max_pending_signals),
-        (Resource::Stack, limits.max_stack_size),
-    ];
-    all.map(|(resource, limit)| {
-        (resource, Rlimit { current: value(limit.soft_limit), maximum: value(limit.hard_limit) })
-    })
+    LIMITS.into_iter().filter_map(limit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_as_the_kernel_writes_them() {
+        let text = fs::read_to_string("/proc/self/limits").unwrap();
+        let read = limits(&text);
+        assert_eq!(read.len(), LIMITS.len());
+        for (resource, limit) in read {
+            assert_eq!(rustix::process::getrlimit(resource), limit, "{resource:?}");
+        }
+    }
 }
