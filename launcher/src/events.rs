@@ -15,6 +15,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::SendFlags;
 use serde::Serialize;
 use std::net::IpAddr;
+use std::path::Path;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -37,6 +38,8 @@ pub struct Events {
     pub oom: bool,
     /// It ran for as long as it may.
     pub timed_out: bool,
+    /// It was ended because it was not well.
+    pub is_unwell: bool,
     /// So many connections were refused, if there was a list of those that are not.
     pub refused: Option<u64>,
 }
@@ -63,6 +66,14 @@ enum Details<'a> {
         signal: String,
     },
     Continued {},
+    Restarting {
+        code: u8,
+        signal: Option<String>,
+        pause_ms: u64,
+    },
+    Health {
+        health: &'a str,
+    },
     Exited {
         code: u8,
         signal: Option<String>,
@@ -156,7 +167,7 @@ impl Ends {
 
 impl Events {
     pub const NONE: Self =
-        Self { to: None, service: None, ended_by: None, oom: false, timed_out: false, refused: None };
+        Self { to: None, service: None, ended_by: None, oom: false, timed_out: false, is_unwell: false, refused: None };
 
     /// Takes over the caller's descriptor `number`. Files that nsl opens before this may be mistaken for it.
     pub fn open(number: i32) -> Result<Self> {
@@ -226,20 +237,63 @@ impl Events {
     }
 
     /// It was asked to end: noted, and no event.
-    pub fn stopping(&mut self) {
-        self.service.iter_mut().for_each(Service::stopping);
+    pub fn stopping(&mut self, signal: i32) {
+        // Others may mean something else to the command.
+        let is_asked = signal == libc::SIGTERM;
+        self.service.iter_mut().for_each(|service| service.stopping(is_asked));
+    }
+
+    /// Is the command to start again, as far as others have a word in it?
+    pub fn may_restart(&self) -> bool {
+        self.service.as_ref().is_some_and(Service::may_restart)
+    }
+
+    /// It has ended, and starts again after a pause.
+    pub fn pause(&mut self, result: &Result<u8>, pause: Duration) {
+        let exit = self.exit(result);
+        let (code, signal) = (exit.code, exit.signal.clone());
+        if let Some(service) = &mut self.service {
+            service.pause(exit, pause);
+        }
+        self.tell("restarting", Details::Restarting { code, signal, pause_ms: pause.as_millis() as u64 });
+    }
+
+    /// What is known of the last start is no more of interest.
+    pub fn begin_anew(&mut self) {
+        (self.ended_by, self.oom, self.timed_out, self.is_unwell, self.refused) = (None, false, false, false, None);
+    }
+
+    /// What its checks say of it.
+    pub fn health(&mut self, word: &str) {
+        self.service.iter_mut().for_each(|service| service.health(word));
+        self.tell("health", Details::Health { health: word });
+    }
+
+    /// The socket on which the command is to say that it is ready.
+    pub fn notify_socket(&self) -> Option<&Path> {
+        self.service.as_ref().and_then(Service::notify_socket)
+    }
+
+    /// By which name it is found, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.service.as_ref().map(Service::name)
+    }
+
+    fn exit(&self, result: &Result<u8>) -> Exit {
+        Exit {
+            code: result.as_ref().map_or_else(Error::exit_code, |code| *code),
+            signal: self.ended_by.map(name),
+            oom: self.oom,
+            timed_out: self.timed_out,
+            error: result.as_ref().err().map(ToString::to_string),
+        }
     }
 
     /// The last event: what became of it all.
     pub fn ended(&mut self, result: &Result<u8>) {
+        let exit = self.exit(result);
         if let Some(service) = self.service.take() {
-            service.ended(Exit {
-                code: result.as_ref().map_or_else(Error::exit_code, |code| *code),
-                signal: self.ended_by.map(name),
-                oom: self.oom,
-                timed_out: self.timed_out,
-                error: result.as_ref().err().map(ToString::to_string),
-            });
+            service.ended(exit);
         }
         match result {
             Ok(code) => {

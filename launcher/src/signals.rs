@@ -34,27 +34,50 @@ impl Blocked {
         SignalSet(sys::bits_of(self.before.as_ref()))
     }
 
+    /// Lets in what has been waiting, where `signals` catches what is to be forwarded; from now on, if none does yet.
+    pub fn let_in(self, signals: &mut Option<Signals>) -> Result<&mut Signals> {
+        Ok(match signals {
+            Some(signals) => {
+                signals.let_in()?;
+                signals
+            }
+            none => none.insert(self.catch()?),
+        })
+    }
+
     /// Starts to catch what is to be forwarded, and lets in what has been waiting.
     pub fn catch(self) -> Result<Signals> {
         let failed = |error: std::io::Error| Error::io("catch signals", &error);
         let (read, write) = UnixStream::pair().map_err(failed)?;
         let delivery = SignalDelivery::with_pipe(read, write, SignalOnly, FORWARDED).map_err(failed)?;
-        let mut mask = self.before;
-        for signal in FORWARDED.into_iter().filter_map(|number| Signal::try_from(number).ok()) {
-            mask.remove(signal);
-        }
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)
-            .map_err(|errno| Error::os("unblock signals", errno))?;
-        Ok(Signals { delivery })
+        let signals = Signals { delivery, before: self.before };
+        signals.let_in()?;
+        Ok(signals)
     }
 }
 
 /// Signals as they arrive.
 pub struct Signals {
     delivery: SignalDelivery<UnixStream, SignalOnly>,
+    before: SigSet,
 }
 
 impl Signals {
+    /// Holds them back, for a clone.
+    pub fn block(&self) -> Result<Blocked> {
+        Blocked::new().map(|_| Blocked { before: self.before })
+    }
+
+    /// Lets them in again.
+    pub fn let_in(&self) -> Result<()> {
+        let mut mask = self.before;
+        for signal in FORWARDED.into_iter().filter_map(|number| Signal::try_from(number).ok()) {
+            mask.remove(signal);
+        }
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)
+            .map_err(|errno| Error::os("unblock signals", errno))
+    }
+
     /// Readable when a signal has arrived.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.delivery.get_read().as_fd()

@@ -132,13 +132,41 @@ pub struct Run {
     #[arg(short, long, conflicts_with = "tty", help_heading = "Life")]
     pub detach: bool,
 
-    /// Return only when the command says that it is ready, as sd_notify(3) has it
-    #[arg(long, requires = "detach", help_heading = "Life")]
+    /// Count the command as started only when it says that it is ready, as sd_notify(3) has it: --detach returns then,
+    /// and a service manager is told
+    #[arg(long, help_heading = "Life")]
     pub ready: bool,
 
     /// Name of the sandbox for nsl ps, stop and the like [default: none; with --detach one is made up]
     #[arg(long, value_name = "NAME", help_heading = "Life")]
     pub name: Option<String>,
+
+    /// Start the command again when it has ended: no, on-failure, on-failure:N (at most N times in a row), always or
+    /// unless-stopped; after 100 ms, then twice as long each time, up to a minute [default: no]
+    #[arg(long, value_name = "POLICY", requires = "detach", help_heading = "Life")]
+    pub restart: Option<String>,
+
+    /// Have sh inside execute CMD now and then: the sandbox is healthy if it exits with 0, and started again if it is
+    /// not and --restart says so
+    #[arg(long, value_name = "CMD", help_heading = "Life")]
+    pub health_cmd: Option<String>,
+
+    /// Time from a check's end, or the start, to the next
+    #[arg(long, value_name = "DURATION", default_value = "30s", requires = "health_cmd", help_heading = "Life")]
+    pub health_interval: String,
+
+    /// How long a check may take before it is killed, and has failed
+    #[arg(long, value_name = "DURATION", default_value = "30s", requires = "health_cmd", help_heading = "Life")]
+    pub health_timeout: String,
+
+    /// So many failures in a row make the sandbox unhealthy
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "health_cmd",
+        value_parser = clap::value_parser!(u32).range(1..), help_heading = "Life")]
+    pub health_retries: u32,
+
+    /// How long after the start failures do not count
+    #[arg(long, value_name = "DURATION", default_value = "0s", requires = "health_cmd", help_heading = "Life")]
+    pub health_start_period: String,
 
     /// End the command after this time, such as 500ms, 10s, 2m or 1h: by SIGTERM, and by SIGKILL --stop-timeout
     /// later; the exit status is 124
@@ -246,7 +274,7 @@ pub struct Run {
 impl Run {
     /// Can the sandbox be found by a name?
     pub fn is_registered(&self) -> bool {
-        self.detach || self.name.is_some()
+        self.detach || self.name.is_some() || self.ready || self.health_cmd.is_some()
     }
 }
 

@@ -12,6 +12,7 @@ mod forward;
 mod group;
 mod host;
 mod join;
+mod lasting;
 mod loopback;
 mod members;
 pub mod names;
@@ -31,6 +32,7 @@ pub use clean::remove_table;
 pub use egress::parse_all as permissions;
 pub use forward::settings_that_are_on;
 pub use join::{Inside, Join, Source};
+pub use lasting::Lasting;
 pub use members::Members;
 pub use pasta::{Pasta, PastaPlan};
 pub use plan::{Addresses, Ends, Request, VethPlan, Wanted, plan};
@@ -50,6 +52,10 @@ pub struct Prepared {
     pub known: Vec<Known>,
     /// Those whom the sandbox will ask for names.
     pub servers: Vec<IpAddr>,
+    /// The pair of an earlier start, to be made again.
+    again: Option<(String, Addresses)>,
+    /// There may be another start.
+    lasts: bool,
 }
 
 /// What was made, seen from the host.
@@ -59,6 +65,8 @@ pub struct Made {
     pub addresses: Addresses,
     reserved: reserve::Reserved,
     table: Option<own::Table>,
+    /// Holds the namespace, where there may be another start.
+    inside: Option<OwnedFd>,
 }
 
 impl Prepared {
@@ -92,15 +100,29 @@ pub fn check(plan: &VethPlan) -> Result<()> {
 }
 
 /// Takes the ports of the host that are to lead to the sandbox, and resolves the names that it may reach.
-pub fn prepare(plan: &VethPlan) -> Result<Prepared> {
+pub fn prepare(plan: &VethPlan, lasting: Option<&mut Lasting>) -> Result<Prepared> {
     let known = plan.egress.as_deref().map(resolve::resolve_all).transpose()?.unwrap_or_default();
-    Ok(Prepared { reserved: reserve::reserve(&plan.publications)?, known, servers: Vec::new() })
+    let prepared = Prepared { known, ..Prepared::default() };
+    match lasting {
+        None => Ok(Prepared { reserved: reserve::reserve(&plan.publications)?, ..prepared }),
+        Some(lasting) => {
+            let (reserved, again) = (lasting.reserve(&plan.publications)?, lasting.let_go());
+            Ok(Prepared { reserved, again, lasts: true, ..prepared })
+        }
+    }
 }
 
 /// Says which of the ports that pasta is to have cannot be had, and chooses those that any will do for. They are let go
 /// again at once: the sandbox's child would have a copy of the sockets until its exec, and pasta could not bind.
-pub fn prepare_pasta(plan: &PastaPlan) -> Result<Prepared> {
-    let mut reserved = reserve::reserve(&plan.publications)?;
+pub fn prepare_pasta(plan: &PastaPlan, lasting: Option<&mut Lasting>) -> Result<Prepared> {
+    let mut reserved = match lasting {
+        None => reserve::reserve(&plan.publications)?,
+        Some(lasting) => {
+            let reserved = lasting.reserve(&plan.publications)?;
+            lasting.let_the_ports_go();
+            reserved
+        }
+    };
     reserved.let_go();
     Ok(Prepared { reserved, ..Prepared::default() })
 }
@@ -115,10 +137,12 @@ pub fn prepare_pasta(plan: &PastaPlan) -> Result<Prepared> {
 /// A member of a named network is found there by `hostname`.
 pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: OwnedFd, hostname: &str) -> Result<Made> {
     let _span = tracing::debug_span!("create_network", %plan).entered();
-    let Prepared { reserved, known, servers } = prepared;
+    let Prepared { reserved, known, servers, again, lasts } = prepared;
+    let held = lasts.then(|| inside.try_clone()).transpose();
+    let held = held.map_err(|error| Error::io("hold the network", &error))?;
     let (pair, ipv6) = rtnl::run(async {
         let (host, inside) = (rtnl::connect()?, rtnl::connect_over(inside));
-        let mut pair = pair::make(&host, plan, pid).await?;
+        let mut pair = pair::make(&host, plan, again, pid).await?;
         // They keep sandboxes apart, so they must stand before a packet can come out of this one.
         let stands = nat::ensure(plan)?;
         if !stands {
@@ -148,7 +172,7 @@ pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: OwnedFd, ho
     }
     conntrack::forget_before(&reserved.ports);
     reserved.tell();
-    Ok(Made { device: pair.name, addresses: pair.addresses, reserved, table })
+    Ok(Made { device: pair.name, addresses: pair.addresses, reserved, table, inside: held })
 }
 
 /// A pair of the pool's does without IPv6 where the host has none; what was asked for is not left out in silence.

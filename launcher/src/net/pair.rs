@@ -28,6 +28,8 @@ const SLOTS: u32 = 1 << 15;
 const CHOOSE: &str = "choose addresses for the network";
 /// After so many slots in a row whose addresses are routed elsewhere, every pool is taken to be.
 const BLOCKED_MAX: u32 = 64;
+/// The kernel drops the pair of an earlier start within this time.
+const DROPPED: Duration = Duration::from_secs(2);
 /// A device whose peer is up comes up itself within this time, or the sandbox starts without waiting for it.
 const UP_WAIT: Duration = Duration::from_millis(200);
 
@@ -54,13 +56,23 @@ impl Pair {
     }
 }
 
-/// Makes the devices; `pid` is any process inside.
-pub(super) async fn make(host: &Handle, plan: &VethPlan, pid: u32) -> Result<Pair> {
+/// Makes the devices, those of an earlier start again; `pid` is any process inside.
+pub(super) async fn make(
+    host: &Handle,
+    plan: &VethPlan,
+    again: Option<(String, Addresses)>,
+    pid: u32,
+) -> Result<Pair> {
     let maker = Maker { host, pid, group: plan.group() };
-    let (name, addresses) = match plan.wanted {
-        Wanted::Pool { ipv4: None, ipv6 } => maker.make_of_pools(ipv6).await?,
-        Wanted::Pool { ipv4: Some(ipv4), ipv6 } => maker.make_of_pool(ipv4, ipv6).await?,
-        Wanted::Fixed(addresses) => maker.make_fixed(addresses).await?,
+    let earlier = match again {
+        Some((name, addresses)) => maker.make_again(name, addresses).await?,
+        None => None,
+    };
+    let (name, addresses) = match (earlier, plan.wanted) {
+        (Some(earlier), _) => earlier,
+        (None, Wanted::Pool { ipv4: None, ipv6 }) => maker.make_of_pools(ipv6).await?,
+        (None, Wanted::Pool { ipv4: Some(ipv4), ipv6 }) => maker.make_of_pool(ipv4, ipv6).await?,
+        (None, Wanted::Fixed(addresses)) => maker.make_fixed(addresses).await?,
     };
     // Without an index there is no end to undo: only a foreign hand can have taken the device away.
     let link = step(format_args!("find {name}"), link_by_name(host, &name)).await?;
@@ -130,6 +142,20 @@ impl Maker<'_> {
             }
             Err(error) => Err(failed(format_args!("make the veth pair {name}"), &error)),
         }
+    }
+
+    /// The pair of an earlier start, once the kernel has dropped that. None in the rare case that another sandbox was
+    /// quicker: one that goes on with other addresses is better than none, unless they were asked for.
+    async fn make_again(&self, name: String, addresses: Addresses) -> Result<Option<(String, Addresses)>> {
+        let deadline = Instant::now() + DROPPED;
+        while !self.try_link(&name, &addresses).await? {
+            if Instant::now() > deadline {
+                tracing::warn!("{name} is another's now: the sandbox gets other addresses");
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(Some((name, addresses)))
     }
 
     /// The device is named after the host's address, so that two nsl cannot both take it.

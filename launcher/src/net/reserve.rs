@@ -53,6 +53,16 @@ impl Reserved {
         }
     }
 
+    /// The same ports, without the sockets that hold them.
+    pub(super) fn numbers(&self) -> Self {
+        Self { ports: self.ports.clone(), fixed: self.fixed, limit: self.limit, sockets: Vec::new() }
+    }
+
+    /// Takes those again that were left to another, where that has let go of them.
+    pub(super) fn take_again(&mut self) {
+        self.sockets = self.ports.iter().filter_map(|port| take(*port).ok()).map(|(socket, _)| socket).collect();
+    }
+
     /// Leaves the ports to another, which is to take them now.
     pub(super) fn let_go(&mut self) {
         self.sockets.clear();

@@ -1,7 +1,9 @@
 //! The story of `nsl run`: plan, spawn, network, go, wait. There is nothing to undo: the kernel drops it all with
 //! the init.
 
+mod again;
 mod boot;
+mod checks;
 mod host;
 mod hosts;
 mod sandbox;
@@ -14,18 +16,20 @@ use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::hints;
 use crate::image;
-use crate::net;
+use crate::health::Checks;
+use crate::net::{self, Prepared};
 use crate::plan::Plan;
 use crate::preserve;
 use crate::service::{self, Caller, Output, Service, Side};
-use crate::signals::Blocked;
+use crate::signals::{Blocked, Signals};
 use crate::spawn::{self, Files, Luggage};
 use crate::spec::{Network, Spec};
 use crate::store;
 use crate::terminal;
+use again::Lasting;
 use sandbox::Sandbox;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 /// Runs the command; returns its exit code.
 pub fn run(run: &cli::Run) -> Result<u8> {
@@ -43,34 +47,26 @@ pub fn run(run: &cli::Run) -> Result<u8> {
         }
         _ => None,
     };
-    let result = preserved.and_then(|preserved| carry_out(run, preserved, caller, &mut events));
+    let result = preserved.and_then(|preserved| again::carry_out(run, preserved, caller, &mut events));
     events.ended(&result);
     result
 }
 
-fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, caller: Option<Caller>, events: &mut Events) -> Result<u8> {
+/// One start, to its end.
+fn start(run: &cli::Run, caller: Option<Caller>, events: &mut Events, lasting: &mut Lasting) -> Result<u8> {
     let mut spec = Spec::new(run)?;
     let mut plan = Plan::new(&spec, host::entries);
     if run.dry_run {
         return show(&plan);
     }
-    if run.is_registered() {
-        let service = events.register(Service::register(run, spec.grace_ms(), caller)?);
-        if let Some(socket) = service.notify_socket() {
-            spec.notify_by(socket);
-            plan = Plan::new(&spec, host::entries);
-        }
+    if run.is_registered() && events.name().is_none() {
+        events.register(Service::register(run, spec.grace_ms(), lasting.restarts, caller)?);
     }
-    let mut prepared = net::Prepared::default();
-    match &plan.network {
-        Network::Veth(veth) => {
-            net::check(veth)?;
-            prepared = net::prepare(veth)?;
-        }
-        Network::Join(join) => join.check()?,
-        Network::Pasta(pasta) => prepared = net::prepare_pasta(pasta)?,
-        Network::None | Network::Host => {}
+    if let Some(socket) = events.notify_socket() {
+        spec.notify_by(socket);
+        plan = Plan::new(&spec, host::entries);
     }
+    let mut prepared = prepare(&plan.network, lasting)?;
     plan.keep_limit(prepared.limit());
     let kept = spec.changes().map(|directory| Kept::new(directory, plan.identities.is_new())).transpose()?;
     spec.know(&prepared.known);
@@ -83,7 +79,8 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, caller: Option<Caller>, ev
         spec.found(run, &root)?;
         plan.found(root);
     }
-    let blocked = Blocked::new()?;
+    let preserved = lasting.preserved()?;
+    let blocked = lasting.signals.as_ref().map_or_else(Blocked::new, Signals::block)?;
     let boot = boot::message(&spec, &plan, &blocked, preserved.len() as u32)?;
     let init = image::init().map_err(hints::memory_file)?;
     events.keep_boot(boot.as_fd())?;
@@ -105,12 +102,34 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, caller: Option<Caller>, ev
     if let Some(kept) = &kept {
         kept.started(init.pid)?;
     }
-    let signals = blocked.catch()?;
-    let result = Sandbox::new(spec, plan, init, signals, (relays, output), group, events).run(prepared);
+    let signals = blocked.let_in(&mut lasting.signals)?;
+    let mut sandbox = Sandbox::new(spec, plan, init, signals, (relays, output), group, events);
+    sandbox.checks = Checks::new(run)?;
+    let result = sandbox.run(prepared);
+    if let Some(made) = sandbox.end() {
+        lasting.network.keep(made);
+    }
     if let Some(kept) = kept {
         kept.settle();
     }
     result
+}
+
+/// Says why the network cannot be made, if it cannot, and takes what is the host's. What another start has had is had
+/// again.
+fn prepare(network: &Network, lasting: &mut Lasting) -> Result<Prepared> {
+    let kept = &mut lasting.network;
+    match network {
+        Network::Veth(veth) => {
+            if !kept.is_taken() {
+                net::check(veth)?;
+            }
+            net::prepare(veth, lasting.restarts.then_some(kept))
+        }
+        Network::Join(join) => join.check().map(|()| Prepared::default()),
+        Network::Pasta(pasta) => net::prepare_pasta(pasta, lasting.restarts.then_some(kept)),
+        Network::None | Network::Host => Ok(Prepared::default()),
+    }
 }
 
 fn show(plan: &Plan) -> Result<u8> {

@@ -5,11 +5,12 @@ use crate::cgroup::Group;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::events::Events;
+use crate::health::{Checks, Schedule};
 use crate::log;
 use crate::net::{self, Pasta, PastaPlan, VethPlan};
 use crate::pidfile::Pidfile;
 use crate::plan::{Plan, Step};
-use crate::service::Output;
+use crate::service::{Check, Output};
 use crate::signals::Signals;
 use crate::spawn::{Ended, Init};
 use crate::spec::{Network, Spec};
@@ -39,7 +40,7 @@ pub struct Sandbox<'a> {
     pub(super) spec: Spec,
     pub(super) plan: Plan,
     pub(super) init: Init,
-    pub(super) signals: Signals,
+    pub(super) signals: &'a mut Signals,
     pub(super) terminal: Option<Terminal>,
     pub(super) relays: Vec<Relay>,
     /// Where the output goes if the caller is gone.
@@ -58,6 +59,14 @@ pub struct Sandbox<'a> {
     pub(super) hosts: Option<HostsFile>,
     pub(super) events: &'a mut Events,
     pub(super) deadline: Option<Deadline>,
+    /// What is to be known of its health.
+    pub checks: Option<Checks>,
+    /// The checks, once the command runs.
+    pub(super) schedule: Option<Schedule>,
+    /// The one that runs.
+    pub(super) check: Option<Check>,
+    /// It is to end because it is not well.
+    pub(super) ending: Option<Deadline>,
     /// Goes after the init.
     pub(super) pidfile: Option<Pidfile>,
     /// Goes last: its end is that of all who are in it.
@@ -70,7 +79,7 @@ impl<'a> Sandbox<'a> {
         spec: Spec,
         plan: Plan,
         init: Init,
-        signals: Signals,
+        signals: &'a mut Signals,
         (relays, output): (Vec<Relay>, Option<Output>),
         group: Option<Group>,
         events: &'a mut Events,
@@ -92,15 +101,25 @@ impl<'a> Sandbox<'a> {
             hosts: None,
             events,
             deadline,
+            checks: None,
+            schedule: None,
+            check: None,
+            ending: None,
             pidfile: None,
             group,
         }
     }
 
+    /// All of it is gone behind this, but what is given: the network, of which the next start may have something.
+    pub fn end(mut self) -> Option<net::Made> {
+        self.network.take()
+    }
+
     /// Carries it to its end, and gives the exit code. Whatever comes of it: dropping the sandbox restores the terminal
     /// and kills an init that has not ended, and with that goes all the rest.
-    pub fn run(mut self, prepared: net::Prepared) -> Result<u8> {
+    pub fn run(&mut self, prepared: net::Prepared) -> Result<u8> {
         let result = self.carry_on(prepared);
+        self.check = None;
         if let Some(mut pasta) = self.pasta.take_if(|_| self.group.is_some()) {
             // It may be in a cgroup that nsl made for itself, and is about to remove.
             pasta.end();

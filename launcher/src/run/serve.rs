@@ -1,10 +1,12 @@
 //! What nsl does while a command runs: hands on signals and bytes, hears what the init reports, minds the time.
 
+use super::again::is_final;
 use super::hosts::HostsFile;
 use super::sandbox::Sandbox;
-use crate::deadline::Due;
+use crate::deadline::{Deadline, Due};
 use crate::error::{Error, Result};
 use crate::events::Network;
+use crate::health::{Health, Schedule};
 use crate::hints;
 use crate::log;
 use crate::service::Output;
@@ -34,6 +36,8 @@ enum Source {
     /// The command says how it is.
     Notifications,
     Pasta,
+    /// A check of its health has ended.
+    Check,
     Relay(usize),
     Output,
 }
@@ -54,7 +58,8 @@ impl Sandbox<'_> {
             self.attend(source, ended)?;
         }
         if !ended {
-            self.mind_the_deadline();
+            self.mind_the_deadlines();
+            self.mind_the_health();
         }
         Ok(ended)
     }
@@ -65,6 +70,7 @@ impl Sandbox<'_> {
         let news = self.hosts.as_ref().and_then(HostsFile::descriptor).map(|news| (Source::News, news));
         let notifications = self.events.notifications().map(|socket| (Source::Notifications, socket));
         let pasta = self.pasta.as_ref().map(|pasta| (Source::Pasta, pasta.descriptor()));
+        let check = self.check.as_ref().map(|check| (Source::Check, check.descriptor()));
         let relays = self.relays.iter().enumerate().filter(|(index, _)| !paused[*index]);
         let relays = relays.filter_map(|(index, relay)| Some((Source::Relay(index), relay.interest()?)));
         let output = self.output.iter().flat_map(Output::interests).map(|poll| (Source::Output, poll));
@@ -75,6 +81,7 @@ impl Sandbox<'_> {
             .chain(news)
             .chain(notifications)
             .chain(pasta)
+            .chain(check)
             .map(readable)
             .chain(relays)
             .chain(output)
@@ -94,6 +101,7 @@ impl Sandbox<'_> {
                 let end = self.pasta.take().map(|mut pasta| pasta.end()).unwrap_or_default();
                 log::tell(&format!("the network of the sandbox is gone, it goes on without: pasta ended ({end})"));
             }
+            Source::Check => self.checked(),
             Source::Relay(index) => self.relays[index].step(),
             Source::Output => self.output.iter_mut().for_each(Output::step),
             Source::Init | Source::Pasta => {}
@@ -104,16 +112,23 @@ impl Sandbox<'_> {
     /// How long to wait for something to happen.
     fn patience(&self, is_paused: bool) -> PollTimeout {
         let pause = if is_paused { PollTimeout::from(PAUSE) } else { PollTimeout::NONE };
-        let Some(left) = self.deadline.as_ref().and_then(|deadline| deadline.left(Instant::now())) else {
-            return pause;
-        };
+        let now = Instant::now();
+        let deadlines = self.deadline.iter().chain(&self.ending).filter_map(|deadline| deadline.left(now));
+        let checks = self.schedule.as_ref().and_then(|schedule| schedule.left(now));
+        let Some(left) = deadlines.chain(checks).min() else { return pause };
         let left = PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
         if is_paused { left.min(pause) } else { left }
     }
 
-    /// As if SIGTERM had been sent to nsl; later there is no more patience.
-    fn mind_the_deadline(&mut self) {
-        match self.deadline.as_mut().and_then(|deadline| deadline.due(Instant::now())) {
+    fn mind_the_deadlines(&mut self) {
+        let due = |deadline: &mut Option<Deadline>| deadline.as_mut()?.due(Instant::now());
+        match due(&mut self.ending) {
+            None => {}
+            Some(Due::Ask) => self.init.signal(libc::SIGTERM),
+            Some(Due::Kill) => self.init.signal(libc::SIGKILL),
+        }
+        // As if SIGTERM had been sent to nsl; later there is no more patience.
+        match due(&mut self.deadline) {
             None => {}
             Some(Due::Ask) => {
                 info!("the command has run for as long as --timeout allows: it is asked to end");
@@ -170,6 +185,10 @@ impl Sandbox<'_> {
                 }
                 let network = self.network.as_ref().map(Network::from).or(self.pasta.as_ref().map(Network::from));
                 self.events.started(self.init.pid, &self.plan.hostname, network);
+                if let Some(checks) = self.checks.take() {
+                    self.schedule = Some(Schedule::new(checks, Instant::now()));
+                    self.events.health(Health::Starting.word());
+                }
             }
             Report::Continued => self.events.continued(),
             Report::Stopped { .. } | Report::Netlink | Report::Terminal | Report::Hosts => {}
@@ -183,8 +202,8 @@ impl Sandbox<'_> {
             match (signal, &mut self.terminal) {
                 (libc::SIGWINCH, Some(terminal)) => terminal.copy_size(),
                 (libc::SIGTSTP, _) => self.suspend(),
-                (libc::SIGTERM, _) => {
-                    self.events.stopping();
+                _ if is_final(signal) => {
+                    self.events.stopping(signal);
                     self.init.signal(signal);
                 }
                 _ => self.init.signal(signal),

@@ -5,6 +5,7 @@ use super::claim::LOCK;
 use super::directory::{Directory, os};
 use super::lock::{self, Byte};
 use super::place;
+use super::registration::RESTART;
 use super::state::{self, State, Status};
 use crate::error::{Error, Result};
 use rustix::fs::OFlags;
@@ -65,6 +66,11 @@ impl Entry {
                 return State::parse(name, &bytes).map(|state| Some(Self { directory, state, alive }));
             }
         }
+    }
+
+    /// From now on it ends for good when its command does.
+    pub fn end_restarts(&self) {
+        let _ = self.directory.remove_file(RESTART);
     }
 
     /// The boot message of its init.

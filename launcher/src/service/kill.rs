@@ -3,11 +3,15 @@
 use super::each;
 use super::entry::Entry;
 use super::process::Process;
+use super::state::Status;
 use crate::cli::Kill;
 use crate::error::{Error, Result};
 use nix::errno::Errno;
 use nsl_shared::signal::Signal;
 use std::os::fd::OwnedFd;
+
+/// Whoever sends one of these wants it to end, and not to start again.
+const FINAL: [i32; 5] = [libc::SIGKILL, libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGABRT];
 
 pub fn kill(options: &Kill) -> Result<u8> {
     let signal = Signal::parse(options.signal.as_bytes()).ok_or_else(|| {
@@ -15,8 +19,15 @@ pub fn kill(options: &Kill) -> Result<u8> {
         Error::new("use --signal", cause).hint("such as HUP or USR1")
     })?;
     each(&options.names, |name| {
-        let state = Entry::find_living(name)?.state;
+        let entry = Entry::find_living(name)?;
         let step = || format!("send {signal} to {name}");
+        if FINAL.contains(&signal.number()) {
+            entry.end_restarts();
+        }
+        if entry.status() == Status::Restarting {
+            return tell_who_waits(&entry, signal.number());
+        }
+        let state = entry.state;
         let init = state.init.ok_or_else(|| Error::new(step(), "it is about to start").hint("try again"))?;
         let target = target(init, signal.number()).ok_or_else(|| Error::new(step(), "it has ended just now"))?;
         let number = rustix::process::Signal::from_named_raw(signal.number());
@@ -24,6 +35,23 @@ pub fn kill(options: &Kill) -> Result<u8> {
         rustix::process::pidfd_send_signal(&target, number)
             .map_err(|errno| Error::os(step(), Errno::from_raw(errno.raw_os_error())))
     })
+}
+
+/// Between two starts there is nobody but the nsl that waits for the next: SIGCONT ends the wait, and what is final ends it
+/// for good.
+fn tell_who_waits(entry: &Entry, signal: i32) -> Result<()> {
+    let signal = match signal {
+        libc::SIGCONT => rustix::process::Signal::CONT,
+        _ if FINAL.contains(&signal) => rustix::process::Signal::TERM,
+        _ => {
+            let step = format!("send a signal to {}", entry.state.name);
+            return Err(Error::new(step, "it is between two starts").hint("CONT starts it now, TERM ends it for good"));
+        }
+    };
+    if let Some(monitor) = entry.state.monitor.open() {
+        let _ = rustix::process::pidfd_send_signal(&monitor, signal);
+    }
+    Ok(())
 }
 
 /// The init hands on what it can hear. What stops a process would stop the init: that goes to the command itself, which

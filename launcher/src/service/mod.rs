@@ -21,7 +21,7 @@ mod state;
 mod stop;
 mod wait;
 
-pub use exec::exec;
+pub use exec::{Check, exec};
 pub use inspect::inspect;
 pub use kill::kill;
 pub use monitor::{Caller, Side, detach};

@@ -16,6 +16,7 @@ use rustix::fs::OFlags;
 use serde_json::Value;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::time::Duration;
 use tracing::warn;
 
 pub struct Service {
@@ -23,13 +24,23 @@ pub struct Service {
     state: State,
     /// Who waits for the start.
     caller: Option<Caller>,
-    /// How the command says that it is ready, if the caller waits for that.
+    /// How the command says that it is ready.
     ready: Option<Ready>,
+    /// It has not said so yet, and somebody waits for that.
+    is_awaited: bool,
+    /// It is to start again when it has ended.
+    restarts: bool,
+    /// Somebody wants it to end for good.
+    is_final: bool,
 }
+
+/// A file that says that the command is to start again. Whoever ends a sandbox for good takes it away: that can be done
+/// in a full file system, too.
+pub const RESTART: &str = "restart";
 
 impl Service {
     /// Takes the name, and notes that the sandbox is about to start.
-    pub fn register(run: &Run, stop_timeout_ms: u32, caller: Option<Caller>) -> Result<Self> {
+    pub fn register(run: &Run, stop_timeout_ms: u32, restarts: bool, caller: Option<Caller>) -> Result<Self> {
         let words = |words: &mut dyn Iterator<Item = &std::ffi::OsStr>| -> Vec<String> {
             words.map(|word| word.to_string_lossy().into_owned()).collect()
         };
@@ -45,8 +56,9 @@ impl Service {
             stop_timeout_ms,
             ..State::default()
         };
-        let service = Self { claim, state, caller, ready: None };
-        let noted = service.claim.write(&service.state);
+        let (is_awaited, is_final) = (run.ready, false);
+        let service = Self { claim, state, caller, ready: None, is_awaited, restarts, is_final };
+        let noted = service.claim.write(&service.state).and_then(|()| service.mark());
         let noted = noted.map_err(|error| Error::io(format!("note the state of {}", service.state.name), &error));
         let ready = noted.and_then(|()| run.ready.then(|| Ready::new(service.claim.directory())).transpose());
         match ready {
@@ -71,9 +83,40 @@ impl Service {
     /// Something has come there.
     pub fn hear(&mut self) {
         if self.ready.as_ref().is_some_and(Ready::hear) {
-            self.ready = None;
+            // Who starts again says it again.
+            self.ready.take_if(|_| !self.restarts);
+            self.is_awaited = false;
             self.let_the_caller_go();
         }
+    }
+
+    fn mark(&self) -> std::io::Result<()> {
+        if self.restarts {
+            self.claim.directory().file(RESTART, OFlags::WRONLY | OFlags::CREATE)?;
+        }
+        Ok(())
+    }
+
+    /// Is it to start again? It is not if it never came so far that its caller was let go, or was ended for good.
+    pub fn may_restart(&self) -> bool {
+        let is_marked = || self.claim.directory().file(RESTART, OFlags::RDONLY).is_ok();
+        self.restarts && self.state.started.is_some() && !self.is_awaited && !self.is_final && is_marked()
+    }
+
+    /// It has ended, and starts again after a pause.
+    pub fn pause(&mut self, exit: Exit, pause: Duration) {
+        self.state.pause(exit, pause);
+        self.note();
+    }
+
+    /// What its checks say of it.
+    pub fn health(&mut self, word: &str) {
+        self.state.health = Some(word.to_owned());
+        self.note();
+    }
+
+    pub fn name(&self) -> &str {
+        &self.state.name
     }
 
     /// Opens the log, into which the output of a command goes that has nobody to write it to.
@@ -101,7 +144,7 @@ impl Service {
     pub fn started(&mut self, init: u32, network: Option<Value>) {
         self.state.begin(Process::of(init), network);
         self.note();
-        if self.ready.is_none() {
+        if !self.is_awaited {
             self.let_the_caller_go();
         }
     }
@@ -113,8 +156,9 @@ impl Service {
     }
 
     /// It was asked to end.
-    pub fn stopping(&mut self) {
-        if self.state.status == Status::Running {
+    pub fn stopping(&mut self, is_asked: bool) {
+        self.is_final = true;
+        if is_asked && self.state.status == Status::Running {
             self.state.status = Status::Stopping;
             self.note();
         }
@@ -125,7 +169,7 @@ impl Service {
         if self.state.started.is_none() {
             return self.forget();
         }
-        if self.ready.is_some() {
+        if self.is_awaited {
             let name = &self.state.name;
             log::tell(&format!(
                 "cannot wait until {name} is ready: it ended before it said so (hint: nsl logs {name})"

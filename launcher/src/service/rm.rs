@@ -49,7 +49,9 @@ pub fn rm(options: &Rm) -> Result<u8> {
 fn end(name: &str, deadline: Instant) -> Result<()> {
     let states = place::make_states()?;
     // A state that cannot be read names nobody.
-    let Some(Entry { state, .. }) = Entry::read(&states, name)? else { return Ok(()) };
+    let Some(entry) = Entry::read(&states, name)? else { return Ok(()) };
+    entry.end_restarts();
+    let state = entry.state;
     let Some(monitor) = state.monitor.open() else { return Ok(()) };
     let half = deadline.saturating_duration_since(Instant::now()) / 2;
     if let Some(init) = state.init.and_then(Process::open) {

@@ -4,7 +4,7 @@
 use super::process::Process;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub const VERSION: u32 = 1;
 /// How many of the latest starts are kept.
@@ -43,6 +43,8 @@ pub struct State {
     /// The same, in milliseconds from the machine's boot: nobody sets that clock.
     pub ended_after_boot_ms: Option<u64>,
     pub exit: Option<Exit>,
+    /// When the next start is due, while it waits for that.
+    pub next_start: Option<String>,
     pub restarts: u32,
     pub starts: Vec<Start>,
     pub health: Option<String>,
@@ -105,21 +107,42 @@ impl State {
     /// The command runs, as of now.
     pub fn begin(&mut self, init: Option<Process>, network: Option<serde_json::Value>) {
         let now = now();
-        self.status = Status::Running;
+        (self.status, self.next_start) = (Status::Running, None);
         (self.init, self.network) = (init, network);
         (self.started, self.ended, self.ended_after_boot_ms, self.exit) = (Some(now.clone()), None, None, None);
-        self.starts.push(Start { started: now, ended: None, code: None });
-        let surplus = self.starts.len().saturating_sub(STARTS);
-        self.starts.drain(..surplus);
+        self.start(now);
     }
 
     /// It has ended, as of now.
     pub fn end(&mut self, exit: Exit) {
+        (self.status, self.next_start, self.health) = (Status::Exited, None, None);
+        self.end_start(exit);
+    }
+
+    /// One start has ended, as of now, and another follows after a pause. One that has not come to run is noted, too.
+    pub fn pause(&mut self, exit: Exit, pause: Duration) {
+        if matches!(self.status, Status::Starting | Status::Restarting) {
+            self.start(now());
+        }
+        self.status = Status::Restarting;
+        self.restarts = self.restarts.saturating_add(1);
+        self.next_start = Some(time(SystemTime::now() + pause));
+        self.health = None;
+        self.end_start(exit);
+    }
+
+    fn start(&mut self, started: String) {
+        self.starts.push(Start { started, ended: None, code: None });
+        let surplus = self.starts.len().saturating_sub(STARTS);
+        self.starts.drain(..surplus);
+    }
+
+    fn end_start(&mut self, exit: Exit) {
         let now = now();
-        self.status = Status::Exited;
         self.init = None;
         self.ended_after_boot_ms = Some(since_boot_ms());
-        if let Some(start) = self.starts.last_mut() {
+        // One that was stopped in a pause has ended before.
+        if let Some(start) = self.starts.last_mut().filter(|start| start.ended.is_none()) {
             (start.ended, start.code) = (Some(now.clone()), Some(exit.code));
         }
         (self.ended, self.exit) = (Some(now), Some(exit));
@@ -133,7 +156,11 @@ struct Version {
 }
 
 pub fn now() -> String {
-    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+    time(SystemTime::now())
+}
+
+fn time(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
 }
 
 /// The clock that start times of processes are told by, which goes on while the machine sleeps.

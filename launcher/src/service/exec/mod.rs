@@ -4,11 +4,14 @@
 //! A child enters the sandbox and becomes an nsl-init, outside of the PID namespace, so that nobody inside sees or
 //! traces it; its own child, the command, is born inside.
 
+mod check;
 mod join;
 mod message;
 mod orphans;
 mod session;
 mod target;
+
+pub use check::Check;
 
 use crate::cli;
 use crate::error::{Error, Result};
