@@ -437,9 +437,10 @@ fn readiness_reaches_the_service_manager() {
     fs::create_dir(host.path("/run/manager")).expect("make a directory");
     let socket = UnixDatagram::bind(host.path("/run/manager/notify")).expect("bind");
     host.sh("chmod 777 /run/manager/notify");
+    // Whoever was not started by the manager itself leaves it to the command.
     let run = |words: &[&str]| {
         let words = ["run"].iter().chain(words).chain(&["--", "systemd-notify", "--no-block", "--ready"]);
-        host.nsl(words).env("NOTIFY_SOCKET", "/run/manager/notify")
+        host.nsl(words).env("NOTIFY_SOCKET", "/run/manager/notify").env("SYSTEMD_EXEC_PID", "1")
     };
     run(&["--network", "none"]).run().assert_prints("");
     assert_eq!(received(&socket), "READY=1");
@@ -447,14 +448,14 @@ fn readiness_reaches_the_service_manager() {
     assert_eq!(received(&socket), "READY=1");
     // The variable is none of the command's, so that the socket is not either.
     let hidden = ["run", "--clear-env", "--", "sh", "-c", "echo $NOTIFY_SOCKET; ls /run/manager 2>&1"];
-    let output = host.nsl(hidden).env("NOTIFY_SOCKET", "/run/manager/notify").run();
+    let output = host.nsl(hidden).env("NOTIFY_SOCKET", "/run/manager/notify").env("SYSTEMD_EXEC_PID", "1").run();
     assert!(output.stdout().starts_with("\nls: cannot"), "{output}");
     let told = ["run", "--clear-env", "-e", "NOTIFY_SOCKET", "--", "/usr/bin/systemd-notify", "--no-block", "--ready"];
-    host.nsl(told).env("NOTIFY_SOCKET", "/run/manager/notify").run().assert_prints("");
+    host.nsl(told).env("NOTIFY_SOCKET", "/run/manager/notify").env("SYSTEMD_EXEC_PID", "1").run().assert_prints("");
     assert_eq!(received(&socket), "READY=1");
     // What the host lets nobody change, the command can't either.
     let output = host.nsl(["run", "--", "chmod", "600", "/run/manager/notify"]);
-    let output = output.env("NOTIFY_SOCKET", "/run/manager/notify").run();
+    let output = output.env("NOTIFY_SOCKET", "/run/manager/notify").env("SYSTEMD_EXEC_PID", "1").run();
     output.assert_code(1);
     drop(socket);
     host.sh("rm -r /run/manager");
@@ -468,7 +469,7 @@ fn an_abstract_notify_socket_needs_the_hosts_network() {
     });
     let command = ["--", "sh", "-c", "test -z \"$NOTIFY_SOCKET\" || systemd-notify --no-block --ready"];
     let run = |network: &str| {
-        host.nsl(["run", "--network", network].iter().chain(&command)).env("NOTIFY_SOCKET", "@notify").run()
+        host.nsl(["run", "--network", network].iter().chain(&command)).env("NOTIFY_SOCKET", "@notify").env("SYSTEMD_EXEC_PID", "1").run()
     };
     run("host").assert_prints("");
     assert_eq!(received(&socket), "READY=1");

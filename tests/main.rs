@@ -33,6 +33,7 @@ mod namespaces;
 mod nested;
 mod network;
 mod networks;
+mod notify;
 mod pasta;
 mod peers;
 mod plan;

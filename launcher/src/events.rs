@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::net::{self, Made, Pasta, Port};
+use crate::notify::Manager;
 use crate::service::{Exit, Output, Service};
 use crate::sys;
 use ipnet::IpNet;
@@ -32,6 +33,8 @@ pub struct Events {
     to: Option<OwnedFd>,
     /// What is noted of a sandbox that has a name.
     service: Option<Service>,
+    /// The service manager of this nsl.
+    manager: Option<Manager>,
     /// The signal that ended the command.
     pub ended_by: Option<i32>,
     /// It was killed for want of memory.
@@ -167,7 +170,7 @@ impl Ends {
 
 impl Events {
     pub const NONE: Self =
-        Self { to: None, service: None, ended_by: None, oom: false, timed_out: false, is_unwell: false, refused: None };
+        Self { to: None, service: None, manager: None, ended_by: None, oom: false, timed_out: false, is_unwell: false, refused: None };
 
     /// Takes over the caller's descriptor `number`. Files that nsl opens before this may be mistaken for it.
     pub fn open(number: i32) -> Result<Self> {
@@ -208,13 +211,36 @@ impl Events {
 
     /// Something has come there.
     pub fn notified(&mut self) {
-        self.service.iter_mut().for_each(Service::hear);
+        while let Some(message) = self.service.as_mut().and_then(Service::hear) {
+            self.manager.iter().for_each(|manager| manager.pass(&message));
+        }
+    }
+
+    /// From now on a service manager is told, too, if this process has one.
+    pub fn find_manager(&mut self) {
+        self.manager = Manager::find();
+    }
+
+    /// The time until the manager's watchdog is to hear of nsl.
+    pub fn left(&self, now: Instant) -> Option<Duration> {
+        self.manager.as_ref().and_then(|manager| manager.left(now))
+    }
+
+    pub fn leave_the_watchdog(&mut self) {
+        self.manager.iter_mut().for_each(Manager::leave_the_watchdog);
+    }
+
+    /// Lets it hear, if it is time.
+    pub fn beat(&mut self) {
+        self.manager.iter_mut().for_each(|manager| manager.beat(Instant::now()));
     }
 
     pub fn started(&mut self, pid: u32, hostname: &str, network: Option<Network<'_>>) {
         if let Some(service) = &mut self.service {
             service.started(pid, network.as_ref().and_then(|network| serde_json::to_value(network).ok()));
         }
+        let is_ready = !self.service.as_ref().is_some_and(Service::is_awaited);
+        self.manager.iter().for_each(|manager| manager.started(pid, is_ready));
         self.tell("started", Details::Started { pid, hostname, network });
     }
 
@@ -240,6 +266,7 @@ impl Events {
     pub fn stopping(&mut self, signal: i32) {
         // Others may mean something else to the command.
         let is_asked = signal == libc::SIGTERM;
+        self.manager.iter().filter(|_| is_asked).for_each(Manager::stopping);
         self.service.iter_mut().for_each(|service| service.stopping(is_asked));
     }
 
@@ -266,6 +293,7 @@ impl Events {
     /// What its checks say of it.
     pub fn health(&mut self, word: &str) {
         self.service.iter_mut().for_each(|service| service.health(word));
+        self.manager.iter().for_each(|manager| manager.health(word));
         self.tell("health", Details::Health { health: word });
     }
 
@@ -301,6 +329,7 @@ impl Events {
                 self.tell("exited", Details::Exited { code: *code, signal, oom, timed_out, refused: self.refused });
             }
             Err(error) => {
+                self.manager.iter().for_each(|manager| manager.failed(&error.to_string(), error.errno()));
                 let short = |text: &str, length| text.chars().take(length).collect();
                 let details = Details::Failed {
                     step: short(error.step(), LONGEST[0]),

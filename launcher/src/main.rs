@@ -21,6 +21,7 @@ mod mounts;
 #[path = "../../shared/tests/mutation/mod.rs"]
 mod mutation;
 mod net;
+mod notify;
 mod pidfile;
 mod plan;
 mod preserve;

@@ -42,6 +42,10 @@ impl Sandbox<'_> {
         }
         let health = schedule.health;
         self.events.health(health.word());
+        if health == Health::Unhealthy {
+            // Where a service manager watches, it is for that to start it again.
+            self.events.leave_the_watchdog();
+        }
         if health == Health::Unhealthy && self.events.may_restart() {
             info!("the command is not well: it is asked to end, and starts again");
             // One that ends well by that starts again, too.

@@ -47,6 +47,9 @@ pub fn run(run: &cli::Run) -> Result<u8> {
         }
         _ => None,
     };
+    if caller.is_none() && !run.dry_run {
+        events.find_manager();
+    }
     let result = preserved.and_then(|preserved| again::carry_out(run, preserved, caller, &mut events));
     events.ended(&result);
     result

@@ -58,6 +58,7 @@ impl Sandbox<'_> {
             self.attend(source, ended)?;
         }
         if !ended {
+            self.events.beat();
             self.mind_the_deadlines();
             self.mind_the_health();
         }
@@ -115,7 +116,8 @@ impl Sandbox<'_> {
         let now = Instant::now();
         let deadlines = self.deadline.iter().chain(&self.ending).filter_map(|deadline| deadline.left(now));
         let checks = self.schedule.as_ref().and_then(|schedule| schedule.left(now));
-        let Some(left) = deadlines.chain(checks).min() else { return pause };
+        let watchdog = self.events.left(now);
+        let Some(left) = deadlines.chain(checks).chain(watchdog).min() else { return pause };
         let left = PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
         if is_paused { left.min(pause) } else { left }
     }

@@ -43,21 +43,22 @@ impl Ready {
         self.socket.as_fd()
     }
 
-    /// Takes what has come; true if it says so.
-    pub fn hear(&self) -> bool {
+    /// The next message that has come.
+    pub fn hear(&self) -> Option<String> {
         let mut message = [0; LONGEST];
         loop {
             match recv(self.socket.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT) {
-                Ok(length) if says_so(&message[..length]) => return true,
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(_) => return false,
+                Ok(length) => return Some(String::from_utf8_lossy(&message[..length]).into_owned()),
+                Err(Errno::EINTR) => {}
+                Err(_) => return None,
             }
         }
     }
 }
 
-fn says_so(message: &[u8]) -> bool {
-    message.split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
+/// Does a message say that the command is ready?
+pub fn says_so(message: &str) -> bool {
+    message.split('\n').any(|line| line == "READY=1")
 }
 
 #[cfg(test)]
@@ -66,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_line_of_a_message_says_it() {
-        assert!(says_so(b"READY=1") && says_so(b"STATUS=up\nREADY=1\n"));
-        assert!(!says_so(b"") && !says_so(b"READY=0") && !says_so(b"STATUS=READY=1") && !says_so(b"READY=10"));
+        assert!(says_so("READY=1") && says_so("STATUS=up\nREADY=1\n"));
+        assert!(!says_so("") && !says_so("READY=0") && !says_so("STATUS=READY=1") && !says_so("READY=10"));
     }
 }

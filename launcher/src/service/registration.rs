@@ -7,7 +7,7 @@ use super::monitor::Caller;
 use super::output::Output;
 use super::place;
 use super::process::Process;
-use super::ready::Ready;
+use super::ready::{self, Ready};
 use super::state::{self, Exit, Log, State, Status, VERSION};
 use crate::cli::Run;
 use crate::error::{Error, Result};
@@ -32,6 +32,8 @@ pub struct Service {
     restarts: bool,
     /// Somebody wants it to end for good.
     is_final: bool,
+    /// What is known of it stays behind its end. One that has got its name for other reasons leaves nothing.
+    is_kept: bool,
 }
 
 /// A file that says that the command is to start again. Whoever ends a sandbox for good takes it away: that can be done
@@ -56,8 +58,8 @@ impl Service {
             stop_timeout_ms,
             ..State::default()
         };
-        let (is_awaited, is_final) = (run.ready, false);
-        let service = Self { claim, state, caller, ready: None, is_awaited, restarts, is_final };
+        let (is_awaited, is_kept) = (run.ready, run.detach || run.name.is_some());
+        let service = Self { claim, state, caller, ready: None, is_awaited, restarts, is_final: false, is_kept };
         let noted = service.claim.write(&service.state).and_then(|()| service.mark());
         let noted = noted.map_err(|error| Error::io(format!("note the state of {}", service.state.name), &error));
         let ready = noted.and_then(|()| run.ready.then(|| Ready::new(service.claim.directory())).transpose());
@@ -80,14 +82,21 @@ impl Service {
         self.ready.as_ref().map(Ready::descriptor)
     }
 
-    /// Something has come there.
-    pub fn hear(&mut self) {
-        if self.ready.as_ref().is_some_and(Ready::hear) {
-            // Who starts again says it again.
-            self.ready.take_if(|_| !self.restarts);
+    /// A message that has come there.
+    pub fn hear(&mut self) -> Option<String> {
+        let message = self.ready.as_ref().and_then(Ready::hear)?;
+        if self.is_awaited && ready::says_so(&message) {
             self.is_awaited = false;
+            // Who starts again says it again; and a service manager may hear more.
+            self.ready.take_if(|_| self.caller.is_some() && !self.restarts);
             self.let_the_caller_go();
         }
+        Some(message)
+    }
+
+    /// Has the command yet to say that it is ready?
+    pub fn is_awaited(&self) -> bool {
+        self.is_awaited
     }
 
     fn mark(&self) -> std::io::Result<()> {
@@ -166,10 +175,10 @@ impl Service {
 
     /// It has ended. One that has never run leaves nothing: whoever asked for it is told why.
     pub fn ended(mut self, exit: Exit) {
-        if self.state.started.is_none() {
+        if self.state.started.is_none() || !self.is_kept {
             return self.forget();
         }
-        if self.is_awaited {
+        if self.is_awaited && self.caller.is_some() {
             let name = &self.state.name;
             log::tell(&format!(
                 "cannot wait until {name} is ready: it ended before it said so (hint: nsl logs {name})"
