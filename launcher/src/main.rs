@@ -40,6 +40,7 @@ mod status;
 mod store;
 mod sys;
 mod terminal;
+mod unit;
 mod units;
 mod user;
 mod userns;
@@ -77,6 +78,7 @@ fn nsl() -> u8 {
         Command::Kill(arguments) => service::kill(&arguments),
         Command::Wait(arguments) => service::wait(&arguments),
         Command::Rm(arguments) => service::rm(&arguments),
+        Command::Unit(arguments) => unit::unit(&arguments),
         Command::Diff(arguments) => {
             log::start(LogLevel::Warn);
             changes::diff(&arguments)

@@ -6,9 +6,9 @@ mod service;
 
 pub use exec::Exec;
 pub use run::{LogLevel, Namespace, NetworkKind, Proc, Run};
-pub use service::{Inspect, Kill, Ps, Rm, Stop, Wait};
+pub use service::{Inspect, Kill, Ps, Rm, Stop, Unit, Wait};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
@@ -40,6 +40,15 @@ impl Cli {
     }
 }
 
+/// The options of `nsl run`, without that name; or what is wrong with them.
+pub fn read_run(words: &[OsString]) -> Result<Run, String> {
+    let mut table = Run::augment_args(clap::Command::new("nsl run"));
+    let words = [OsString::from("run")].into_iter().chain(words.iter().cloned());
+    let read = table.try_get_matches_from_mut(words).and_then(|mut matches| Run::from_arg_matches_mut(&mut matches));
+    let first = |error: clap::Error| error.to_string().lines().next().unwrap_or_default().to_owned();
+    read.map_err(|error| first(error).trim_start_matches("error: ").to_owned())
+}
+
 /// The options of one subcommand, whose name is the first word.
 fn alone<T: Args>(words: impl Iterator<Item = OsString>) -> Option<T> {
     let mut table = ManuallyDrop::new(T::augment_args(clap::Command::new("nsl")));
@@ -65,6 +74,8 @@ pub enum Command {
     Wait(Wait),
     /// Remove what is left of sandboxes that have ended
     Rm(Rm),
+    /// Write a unit of systemd's for a sandbox
+    Unit(Unit),
     /// Show what nsl run --changes kept
     Diff(Diff),
     /// Bring what nsl run --changes kept onto this host

@@ -1,6 +1,7 @@
 //! The options of what works on sandboxes with a name.
 
 use clap::Args;
+use std::ffi::OsString;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -67,4 +68,18 @@ pub struct Rm {
     /// Sandboxes, as nsl ps -a names them
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+The unit goes to stdout: nsl unit web >/etc/systemd/system/web.service, or ~/.config/systemd/user without root. systemd \
+starts and restarts it then, in the place of --detach and --restart; nsl ps and nsl exec find it as before.")]
+pub struct Unit {
+    /// A sandbox that runs, or is still known
+    #[arg(value_name = "NAME", required_unless_present = "words", conflicts_with = "words")]
+    pub name: Option<String>,
+
+    /// Options of nsl run, then -- and the command
+    #[arg(last = true, value_name = "OPTIONS -- COMMAND")]
+    pub words: Vec<OsString>,
 }

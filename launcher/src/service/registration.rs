@@ -54,6 +54,7 @@ impl Service {
             created: state::now(),
             command: words(&mut run.command.iter().map(AsRef::as_ref)),
             options: words(&mut options.iter().map(AsRef::as_ref)),
+            directory: std::env::current_dir().ok().map(|path| path.to_string_lossy().into_owned()),
             monitor: Process::of(std::process::id()).unwrap_or_default(),
             stop_timeout_ms,
             ..State::default()

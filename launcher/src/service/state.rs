@@ -33,6 +33,8 @@ pub struct State {
     pub command: Vec<String>,
     /// The command line as it was given.
     pub options: Vec<String>,
+    /// The caller's directory.
+    pub directory: Option<String>,
     pub status: Status,
     /// The nsl that carries it out.
     pub monitor: Process,
