@@ -52,4 +52,5 @@ mod services;
 mod signals;
 mod storm;
 mod terminal;
+mod unit;
 mod userns;

@@ -42,11 +42,17 @@ impl Cli {
 
 /// The options of `nsl run`, without that name; or what is wrong with them.
 pub fn read_run(words: &[OsString]) -> Result<Run, String> {
-    let mut table = Run::augment_args(clap::Command::new("nsl run"));
-    let words = [OsString::from("run")].into_iter().chain(words.iter().cloned());
-    let read = table.try_get_matches_from_mut(words).and_then(|mut matches| Run::from_arg_matches_mut(&mut matches));
-    let first = |error: clap::Error| error.to_string().lines().next().unwrap_or_default().to_owned();
-    read.map_err(|error| first(error).trim_start_matches("error: ").to_owned())
+    let read = |first: &[&str]| {
+        let all = first.iter().map(OsString::from).chain(words.iter().cloned());
+        let mut matches = Run::augment_args(clap::Command::new("nsl run")).try_get_matches_from(all)?;
+        Run::from_arg_matches_mut(&mut matches)
+    };
+    // What takes --detach is of use without, where somebody else does that part.
+    read(&["run"]).or_else(|error| read(&["run", "--detach"]).map_err(|_| error)).map_err(|error| {
+        let text = error.to_string();
+        let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+        lines.map(|line| line.trim_start_matches("error: ")).collect::<Vec<_>>().join(" ")
+    })
 }
 
 /// The options of one subcommand, whose name is the first word.
