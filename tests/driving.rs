@@ -469,7 +469,10 @@ fn an_abstract_notify_socket_needs_the_hosts_network() {
     });
     let command = ["--", "sh", "-c", "test -z \"$NOTIFY_SOCKET\" || systemd-notify --no-block --ready"];
     let run = |network: &str| {
-        host.nsl(["run", "--network", network].iter().chain(&command)).env("NOTIFY_SOCKET", "@notify").env("SYSTEMD_EXEC_PID", "1").run()
+        host.nsl(["run", "--network", network].iter().chain(&command))
+            .env("NOTIFY_SOCKET", "@notify")
+            .env("SYSTEMD_EXEC_PID", "1")
+            .run()
     };
     run("host").assert_prints("");
     assert_eq!(received(&socket), "READY=1");

@@ -27,7 +27,11 @@ fn health_turns_with_what_the_command_inside_says() {
     assert_eq!(health(&host, "web"), "starting");
     assert!(line(&host, "web").expect("a line").contains(" (starting) "));
     for (word, is_well) in [("healthy", true), ("unhealthy", false), ("healthy", true)] {
-        if is_well { fs::write(&file, "").expect("write") } else { fs::remove_file(&file).expect("remove") }
+        if is_well {
+            fs::write(&file, "").expect("write")
+        } else {
+            fs::remove_file(&file).expect("remove")
+        }
         wait_until("its health turns", || health(&host, "web") == word);
         assert!(line(&host, "web").expect("a line").contains(&format!(" ({word}) ")));
     }

@@ -74,8 +74,30 @@ fn unescaped(word: &str) -> String {
 fn a_command_is_read_as_it_was_typed() {
     let host = crate::host!("systemd-analyze");
     let command = [
-        "sh", "-c", "echo \"$HOME\" '%n' ${A} \\$x\n\techo `id`; exit 1", "", " ", ";", "-d", "--", "--restart", "100%", "$$",
-        "%%", "\\", "\\\\", "\"", "a'b", "\u{1}\u{1b}[2J", "ü€", "@x", "-", "tr\\x41il\\", "#", "[Service]", "a=b",
+        "sh",
+        "-c",
+        "echo \"$HOME\" '%n' ${A} \\$x\n\techo `id`; exit 1",
+        "",
+        " ",
+        ";",
+        "-d",
+        "--",
+        "--restart",
+        "100%",
+        "$$",
+        "%%",
+        "\\",
+        "\\\\",
+        "\"",
+        "a'b",
+        "\u{1}\u{1b}[2J",
+        "ü€",
+        "@x",
+        "-",
+        "tr\\x41il\\",
+        "#",
+        "[Service]",
+        "a=b",
     ];
     let unit = unit(&host, &[&["-e", "A=1 $b%c", "--"], &command[..]].concat());
     verify(&host, &unit);
@@ -88,7 +110,8 @@ fn a_command_is_read_as_it_was_typed() {
 fn what_systemd_does_itself_is_left_to_it() {
     let host = crate::host!("systemd-analyze");
     let options = ["-d", "--name", "web", "--restart", "always", "--stop-timeout", "30s", "-m", "64m", "--ready"];
-    let text = unit(&host, &[&options[..], &["--health-cmd", "true", "--cap-add", "sys_time", "--", "sleep", "9"]].concat());
+    let text =
+        unit(&host, &[&options[..], &["--health-cmd", "true", "--cap-add", "sys_time", "--", "sleep", "9"]].concat());
     verify(&host, &text);
     let start = words(line(&text, "ExecStart"))[1..].join(" ");
     let rest = "--stop-timeout 30s -m 64m --ready --health-cmd true --cap-add sys_time -- sleep 9";
@@ -111,7 +134,10 @@ fn what_systemd_does_itself_is_left_to_it() {
         assert_eq!(line(&text, name), value, "{name}");
     }
     let dropped = line(&text, "CapabilityBoundingSet");
-    assert!(dropped.starts_with("~CAP_") && dropped.contains("SYS_MODULE") && !dropped.contains("SYS_TIME"), "{dropped}");
+    assert!(
+        dropped.starts_with("~CAP_") && dropped.contains("SYS_MODULE") && !dropped.contains("SYS_TIME"),
+        "{dropped}"
+    );
     let few = unit(&host, &["--restart", "on-failure:4", "--", "true"]);
     assert_eq!((line(&few, "Restart"), line(&few, "StartLimitBurst")), ("on-failure", "5"));
     assert!(!few.contains("Watchdog") && !few.contains("SyslogIdentifier"), "{few}");

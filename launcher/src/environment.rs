@@ -116,9 +116,8 @@ impl Circumstances {
             b"LISTEN_PID" if self.listening => Inherited::OfInit,
             b"LISTEN_FDS" | b"LISTEN_FDNAMES" if self.listening => Inherited::Kept,
             // Meant for another process, they say nothing to this one.
-            b"LISTEN_PID" | b"LISTEN_FDS" | b"LISTEN_FDNAMES" | b"LISTEN_PIDFDID" => Inherited::Dropped,
-            // The watchdog is nsl's.
-            b"WATCHDOG_PID" | b"WATCHDOG_USEC" => Inherited::Dropped,
+            b"LISTEN_PID" | b"LISTEN_FDS" | b"LISTEN_FDNAMES" | b"LISTEN_PIDFDID" | b"WATCHDOG_PID"
+            | b"WATCHDOG_USEC" => Inherited::Dropped,
             b"TERM" if self.terminal => Inherited::Kept,
             _ if run.clear_env => Inherited::Dropped,
             _ => Inherited::Kept,

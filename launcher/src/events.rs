@@ -16,8 +16,8 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::SendFlags;
 use serde::Serialize;
 use std::net::IpAddr;
-use std::path::Path;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A pipe takes so much as a whole or not at all.
@@ -169,8 +169,16 @@ impl Ends {
 }
 
 impl Events {
-    pub const NONE: Self =
-        Self { to: None, service: None, manager: None, ended_by: None, oom: false, timed_out: false, is_unwell: false, refused: None };
+    pub const NONE: Self = Self {
+        to: None,
+        service: None,
+        manager: None,
+        ended_by: None,
+        oom: false,
+        timed_out: false,
+        is_unwell: false,
+        refused: None,
+    };
 
     /// Takes over the caller's descriptor `number`. Files that nsl opens before this may be mistaken for it.
     pub fn open(number: i32) -> Result<Self> {

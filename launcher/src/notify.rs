@@ -15,7 +15,8 @@ use tracing::debug;
 
 /// What a command may say through nsl. The rest is about processes and descriptors, which are not what they are inside,
 /// or about the watchdog, which is nsl's.
-const PASSED: [&str; 7] = ["READY", "STATUS", "RELOADING", "MONOTONIC_USEC", "STOPPING", "EXTEND_TIMEOUT_USEC", "ERRNO"];
+const PASSED: [&str; 7] =
+    ["READY", "STATUS", "RELOADING", "MONOTONIC_USEC", "STOPPING", "EXTEND_TIMEOUT_USEC", "ERRNO"];
 
 pub struct Manager {
     socket: OwnedFd,

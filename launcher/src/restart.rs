@@ -93,7 +93,7 @@ mod tests {
         let pauses: Vec<u128> = (0..12).map(|_| restarts.next(MS, true).unwrap().as_millis()).collect();
         let expected = [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000];
         assert_eq!(pauses, expected);
-        assert_eq!(restarts.next(HEALTHY - MS, false), Some(LONGEST));
+        assert_eq!(restarts.next(HEALTHY.saturating_sub(MS), false), Some(LONGEST));
         assert_eq!((restarts.next(HEALTHY, false), restarts.next(MS, false)), (Some(FIRST), Some(2 * FIRST)));
         restarts.in_a_row = u32::MAX;
         assert_eq!(restarts.next(MS, true), Some(LONGEST));

@@ -74,8 +74,7 @@ impl Signals {
         for signal in FORWARDED.into_iter().filter_map(|number| Signal::try_from(number).ok()) {
             mask.remove(signal);
         }
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)
-            .map_err(|errno| Error::os("unblock signals", errno))
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None).map_err(|errno| Error::os("unblock signals", errno))
     }
 
     /// Readable when a signal has arrived.

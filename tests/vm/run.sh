@@ -46,6 +46,7 @@ qemu=
 trap '[ -z "$qemu" ] || kill -9 "$qemu" 2>/dev/null || true; rm -rf "$work"' EXIT
 . "$here/disk.sh"
 . "$here/modules.sh"
+. "$here/debian.sh"
 fetch_kernel
 started=$SECONDS
 for scenario in "$here"/scenarios/*.sh; do

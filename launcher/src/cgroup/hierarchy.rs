@@ -137,8 +137,17 @@ fn level(path: &Path) -> std::io::Result<Level> {
         is_writable: ["", "cgroup.procs", "cgroup.subtree_control"].into_iter().all(may_write),
         is_root,
         is_domain: kind.is_none_or(|kind| kind.trim() == "domain"),
+        is_delegated: is_delegated(path),
         holds: if is_root { Holds::Others } else { holds(&read("cgroup.procs").unwrap_or("?".to_owned())) },
     })
+}
+
+/// systemd marks what it delegates; the first is older, and for root's eyes.
+fn is_delegated(path: &Path) -> bool {
+    let mut value = [0; 8];
+    ["trusted.delegate", "user.delegate"]
+        .into_iter()
+        .any(|name| rustix::fs::getxattr(path, name, &mut value[..]).is_ok_and(|length| &value[..length] == b"1"))
 }
 
 /// Of the contents of cgroup.procs; a process of another PID namespace is a 0 there.

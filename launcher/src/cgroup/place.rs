@@ -73,6 +73,7 @@ pub enum Holds {
 
 /// What there is to know of a cgroup: nsl's own or one above it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Level {
     /// What its parent lets it use.
     pub available: Controllers,
@@ -85,6 +86,8 @@ pub struct Level {
     /// Does it hold processes as a whole, and not threads of them?
     pub is_domain: bool,
     pub holds: Holds,
+    /// A service manager has left it, and what is below, to who is in it.
+    pub is_delegated: bool,
 }
 
 /// Where to make the sandbox's cgroup.
@@ -110,8 +113,17 @@ pub enum Refusal {
 }
 
 /// Chooses among nsl's own cgroup, which is the first of `levels`, and those above it, up to the uppermost in sight: the
-/// nearest where all that is wanted is enabled already, or else the nearest where it can be.
+/// nearest where all that is wanted is enabled already, or else the nearest where it can be. Above one that was delegated
+/// all is the service manager's, and the limits of the unit end there: that is the last resort.
 pub fn choose(levels: &[Level], wanted: Controllers) -> Result<Choice, Refusal> {
+    let delegated = levels.iter().position(|level| level.is_delegated);
+    match delegated.map(|index| choose_among(&levels[..=index], wanted)) {
+        Some(Ok(choice)) => Ok(choice),
+        _ => choose_among(levels, wanted),
+    }
+}
+
+fn choose_among(levels: &[Level], wanted: Controllers) -> Result<Choice, Refusal> {
     let usable = || levels.iter().enumerate().filter(|(_, level)| level.is_writable && level.is_domain);
     if let Some((level, _)) = usable().find(|(_, level)| level.enabled.contains(wanted)) {
         return Ok(Choice { level, step_aside: false });
@@ -147,7 +159,7 @@ mod tests {
     /// A writable cgroup with processes.
     fn level(available: Controllers, enabled: Controllers) -> Level {
         let holds = if enabled.is_empty() { Holds::Others } else { Holds::Nobody };
-        Level { available, enabled, is_writable: true, is_root: false, is_domain: true, holds }
+        Level { available, enabled, is_writable: true, is_root: false, is_domain: true, holds, is_delegated: false }
     }
 
     fn root(enabled: Controllers) -> Level {
@@ -201,6 +213,17 @@ mod tests {
         // A cgroup above that holds nsl alone can't be: nsl is in its own.
         let levels = [level(NONE, NONE), holding(Holds::Others, level(ALL, NONE)), above[1]];
         assert_eq!(choose(&levels, ALL), Err(Refusal::HoldsOthers(1)));
+    }
+
+    #[test]
+    fn what_is_delegated_is_left_only_where_it_will_not_do() {
+        // As in a service of systemd's with Delegate=yes: its cgroup, the slice, the root.
+        let unit = Level { is_delegated: true, ..holding(Holds::NslAlone, level(ALL, NONE)) };
+        let above = [level(ALL, ALL), root(ALL)];
+        assert_eq!(choose(&[unit, above[0], above[1]], ALL), Ok(chosen(0, true)));
+        assert_eq!(choose(&[holding(Holds::Others, unit), above[0], above[1]], ALL), Ok(chosen(1, false)));
+        let aside = level(ALL, NONE);
+        assert_eq!(choose(&[aside, Level { enabled: ALL, ..unit }, above[0], above[1]], ALL), Ok(chosen(1, false)));
     }
 
     #[test]

@@ -5,10 +5,10 @@
 //! addresses are nobody else's. It goes with nsl, however nsl ends. When the next start is prepared it is closed, and the
 //! pair is made anew: nothing that the last command did to its own end is left.
 
+use super::Made;
 use super::plan::Addresses;
 use super::publish::Publication;
 use super::reserve::{self, Reserved};
-use super::Made;
 use crate::error::Result;
 use std::os::fd::OwnedFd;
 

@@ -57,12 +57,7 @@ impl Pair {
 }
 
 /// Makes the devices, those of an earlier start again; `pid` is any process inside.
-pub(super) async fn make(
-    host: &Handle,
-    plan: &VethPlan,
-    again: Option<(String, Addresses)>,
-    pid: u32,
-) -> Result<Pair> {
+pub(super) async fn make(host: &Handle, plan: &VethPlan, again: Option<(String, Addresses)>, pid: u32) -> Result<Pair> {
     let maker = Maker { host, pid, group: plan.group() };
     let earlier = match again {
         Some((name, addresses)) => maker.make_again(name, addresses).await?,

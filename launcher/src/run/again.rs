@@ -37,12 +37,7 @@ impl Lasting {
 }
 
 /// Starts the command, again and again if that is asked for; returns the exit code of the last start.
-pub fn carry_out(
-    run: &cli::Run,
-    preserved: Vec<OwnedFd>,
-    caller: Option<Caller>,
-    events: &mut Events,
-) -> Result<u8> {
+pub fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, caller: Option<Caller>, events: &mut Events) -> Result<u8> {
     let policy = run.restart.as_deref().map_or(Ok(Policy::No), Policy::parse)?;
     let restarts = policy != Policy::No;
     let mut lasting = Lasting { restarts, preserved, signals: None, network: net::Lasting::default() };
@@ -55,8 +50,8 @@ pub fn carry_out(
     let mut runs = Restarts::new(policy);
     loop {
         let began = Instant::now();
-        let result =
-            return_to(caller.is_some(), &directory).and_then(|()| super::start(run, caller.take(), events, &mut lasting));
+        let result = return_to(caller.is_some(), &directory)
+            .and_then(|()| super::start(run, caller.take(), events, &mut lasting));
         let _ = std::env::set_current_dir("/");
         if !events.may_restart() {
             return result;

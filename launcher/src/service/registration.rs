@@ -19,6 +19,7 @@ use std::path::Path;
 use std::time::Duration;
 use tracing::warn;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Service {
     claim: Claim,
     state: State,
