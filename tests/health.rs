@@ -28,9 +28,9 @@ fn health_turns_with_what_the_command_inside_says() {
     assert!(line(&host, "web").expect("a line").contains(" (starting) "));
     for (word, is_well) in [("healthy", true), ("unhealthy", false), ("healthy", true)] {
         if is_well {
-            fs::write(&file, "").expect("write")
+            fs::write(&file, "").expect("write");
         } else {
-            fs::remove_file(&file).expect("remove")
+            fs::remove_file(&file).expect("remove");
         }
         wait_until("its health turns", || health(&host, "web") == word);
         assert!(line(&host, "web").expect("a line").contains(&format!(" ({word}) ")));

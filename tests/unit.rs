@@ -129,6 +129,7 @@ fn what_systemd_does_itself_is_left_to_it() {
         ("WorkingDirectory", DIR),
         ("WantedBy", "multi-user.target"),
         ("NoNewPrivileges", "yes"),
+        ("SuccessExitStatus", "143"),
     ];
     for (name, value) in lines {
         assert_eq!(line(&text, name), value, "{name}");
@@ -140,6 +141,8 @@ fn what_systemd_does_itself_is_left_to_it() {
     );
     let few = unit(&host, &["--restart", "on-failure:4", "--", "true"]);
     assert_eq!((line(&few, "Restart"), line(&few, "StartLimitBurst")), ("on-failure", "5"));
+    let quit = unit(&host, &["--stop-signal", "QUIT", "--", "true"]);
+    assert_eq!(line(&quit, "SuccessExitStatus"), "131 143");
     assert!(!few.contains("Watchdog") && !few.contains("SyslogIdentifier"), "{few}");
     verify(&host, &few);
     assert_eq!(line(&unit(&host, &["--restart", "no", "--", "true"]), "Restart"), "no");

@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 use crate::restart::Policy;
 use crate::service;
 use crate::units;
+use nsl_shared::exit;
+use nsl_shared::signal::Signal;
 use options::Options;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -94,6 +96,11 @@ impl Source<'_> {
         }
         let grace = u64::from(units::milliseconds("--stop-timeout", &self.run.stop_timeout)?) + GRACE_MS;
         let _ = write!(text, "KillMode=mixed\nTimeoutStopSec={grace}ms\nRestart={restart}\nRestartSec=1s\n");
+        // By such a signal the command ends as it was asked to.
+        let stop = self.run.stop_signal.as_ref().and_then(|name| Signal::parse(name.as_bytes()));
+        let asked: Vec<_> = stop.map(Signal::number).into_iter().chain([libc::SIGTERM]).collect();
+        let codes: Vec<_> = asked.iter().map(|signal| exit::of_signal(*signal).to_string()).collect();
+        let _ = writeln!(text, "SuccessExitStatus={}", codes.join(" "));
         if self.run.health_cmd.is_some() {
             // Left by nsl when the sandbox is not well: then it ends in order, and starts again.
             text.push_str("WatchdogSec=30s\nWatchdogSignal=SIGTERM\n");
