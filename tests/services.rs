@@ -131,7 +131,8 @@ fn who_is_not_there_is_told_apart_from_who_has_ended() {
 fn the_end_is_waited_for_and_told() {
     let host = crate::host!();
     start(&host, "web", &["--", "sh", "-c", "read line; exit 7"]);
-    start(&host, "db", &["--", "sh", "-c", "trap 'exit 9' USR1; while :; do sleep 0.01; done"]);
+    start(&host, "db", &["--", "sh", "-c", "trap 'exit 9' USR1; echo up; while :; do sleep 0.01; done"]);
+    wait_until("it is up", || log(&host, "db").contains("up"));
     let waiting = host.nsl(["wait", "web", "db"]).start();
     host.nsl(["kill", "-s", "USR1", "db"]).run().assert_prints("");
     waiting.finish().assert_prints("7\n9");
