@@ -60,6 +60,9 @@ pub struct Exit {
     pub signal: Option<String>,
     pub oom: bool,
     pub timed_out: bool,
+    /// As in the event `exited`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<u64>,
     /// What kept nsl from carrying it on.
     pub error: Option<String>,
 }
