@@ -4,7 +4,7 @@ mod run;
 mod service;
 
 pub use run::{LogLevel, Namespace, NetworkKind, Proc, Run};
-pub use service::{Inspect, Kill, Ps, Rm, Stop, Wait};
+pub use service::{Kill, Names, Ps, Rm, Stop};
 
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 use std::mem::ManuallyDrop;
@@ -43,13 +43,13 @@ pub enum Command {
     /// List the sandboxes with a name
     Ps(Ps),
     /// Show all that is known of sandboxes
-    Inspect(Inspect),
+    Inspect(Names),
     /// Ask sandboxes to end, and kill those that do not in time
     Stop(Stop),
     /// Send a signal to the commands of sandboxes
     Kill(Kill),
     /// Wait until sandboxes have ended, and print their exit codes
-    Wait(Wait),
+    Wait(Names),
     /// Remove what is left of sandboxes that have ended
     Rm(Rm),
     /// Show what nsl run --changes kept

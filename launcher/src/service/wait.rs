@@ -3,14 +3,14 @@
 use super::entry::Entry;
 use super::state::Status;
 use super::{each, print};
-use crate::cli::Wait;
+use crate::cli::Names;
 use crate::error::{Error, Result};
 use rustix::event::{PollFd, PollFlags};
 use std::time::Duration;
 
 const PAUSE: Duration = Duration::from_millis(1);
 
-pub fn wait(options: &Wait) -> Result<u8> {
+pub fn wait(options: &Names) -> Result<u8> {
     each(&options.names, |name| {
         loop {
             let entry = Entry::find(name)?;
