@@ -17,6 +17,12 @@ const STEP: u32 = 2;
 /// After so many kills one looks for what remains.
 const ROUND: u32 = 20;
 
+/// What is asked of the network.
+const NONE: &str = "--network none";
+const PAIR: &str = "--network veth";
+const NETWORK: &str = "--network veth:kills";
+const PORTS: &str = "-p 7001-7002:80-81 -p 127.0.0.1:7001:80/udp --egress 198.51.100.0/24:80";
+
 /// The events that tell of a new process.
 const BIRTHS: [i32; 3] =
     [Event::PTRACE_EVENT_FORK as i32, Event::PTRACE_EVENT_VFORK as i32, Event::PTRACE_EVENT_CLONE as i32];
@@ -145,15 +151,27 @@ fn is_ending(pid: Pid) -> bool {
     flags.is_none_or(|flags: u32| flags & EXITING != 0)
 }
 
+/// All of a host's rules, and what it does with packets.
+fn settings(host: &Host) -> String {
+    let files = "/proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf";
+    host.sh(&format!("nft list ruleset; grep -rs . {files} | grep -v /stable_secret: | sort"))
+}
+
 /// Kills the victim at call after call, until it lives to the end.
 fn walk(victim: Victim, is_right: impl Fn(&Fate) -> bool) {
     let host = crate::host!();
     let seed: u32 = std::env::var("NSL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_default();
     let mut kills = 0;
-    for (network, as_user) in [("none", false), ("veth", false), ("none", true)] {
+    for (options, as_user) in
+        [NONE, PAIR, NETWORK, PORTS].map(|options| (options, false)).into_iter().chain([(NONE, true)])
+    {
+        // What stays by design is there from the first run on.
+        let words = format!("run {options} -- {}", victim.command());
+        run_and_kill(&host, &words, as_user, victim, u32::MAX);
+        host.assert_clean();
+        let before = settings(&host);
         let mut call = 1 + seed % STEP;
         loop {
-            let words = format!("run --network {network} -- {}", victim.command());
             let fate = run_and_kill(&host, &words, as_user, victim, call);
             if !fate.killed {
                 assert!(matches!(fate.end, WaitStatus::Exited(_, 0)), "unharmed, it ended so: {:?}", fate.end);
@@ -162,7 +180,7 @@ fn walk(victim: Victim, is_right: impl Fn(&Fate) -> bool) {
             let Fate { end, others, .. } = &fate;
             assert!(
                 is_right(&fate),
-                "{network}, {victim:?} killed at call {call}: nsl ended so: {end:?}, the others: {others:?}"
+                "{options}, {victim:?} killed at call {call}: nsl ended so: {end:?}, the others: {others:?}"
             );
             kills += 1;
             if kills % ROUND == 0 {
@@ -171,6 +189,7 @@ fn walk(victim: Victim, is_right: impl Fn(&Fate) -> bool) {
             call += STEP;
         }
         host.assert_clean();
+        assert_eq!(settings(&host), before, "{options}, {victim:?}");
         assert!(call > 10, "{victim:?} makes more calls than {call}");
     }
     // Past the capture of the output.

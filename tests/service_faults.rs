@@ -254,7 +254,9 @@ fn what_was_killed_before_it_noted_anything_is_swept() {
 fn the_list_is_right_while_many_start_and_stop() {
     let host = crate::host!();
     let fixed = ["fixed-a", "fixed-b", "fixed-c"];
-    fixed.iter().for_each(|name| start(&host, name, &["--", "sleep", "1000"]));
+    for name in fixed {
+        start(&host, name, &["--", "sleep", "1000"]);
+    }
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let lister = scope.spawn(|| {
@@ -263,8 +265,8 @@ fn the_list_is_right_while_many_start_and_stop() {
                 let output = host.nsl(["ps", "-a", "--json"]).run();
                 output.assert_code(0).assert_quiet();
                 let rows: Vec<Value> = serde_json::from_slice(&output.stdout).expect("an array");
-                let is_up = |name: &&str| rows.iter().any(|row| row["name"] == **name && row["status"] == "running");
-                assert!(fixed.iter().all(|name| is_up(name)), "{output}");
+                let is_up = |name: &&str| rows.iter().any(|row| row["name"] == *name && row["status"] == "running");
+                assert!(fixed.iter().all(is_up), "{output}");
                 // Each of the others ends in order.
                 assert!(rows.iter().all(|row| row["status"] != "dead"), "{output}");
                 assert!(
@@ -295,5 +297,7 @@ fn the_list_is_right_while_many_start_and_stop() {
         assert!(ended.into_iter().all(|result| result.is_ok()));
         assert!(lister.join().expect("the lists are right") > 10);
     });
-    fixed.iter().for_each(|name| remove(&host, name));
+    for name in fixed {
+        remove(&host, name);
+    }
 }

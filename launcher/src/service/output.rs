@@ -40,8 +40,8 @@ pub struct Output {
 }
 
 impl Output {
-    /// Makes the pipes, and the sink, in the directory for the log.
-    pub fn new(directory: &Directory) -> Result<Self> {
+    /// Makes the pipes.
+    pub fn new(sink: Box<dyn Sink>) -> Result<Self> {
         let failed = |errno| Error::os("make pipes for the command", errno);
         let pipe = || {
             let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
@@ -55,7 +55,7 @@ impl Output {
         Ok(Self {
             ends: [(Source::Stdout, Some(stdout.0)), (Source::Stderr, Some(stderr.0))],
             streams: Some([Stream::Pipe(null.into()), Stream::Pipe(stdout.1), Stream::Pipe(stderr.1)]),
-            sink: Box::new(Plain::open(directory)?),
+            sink,
         })
     }
 
@@ -102,10 +102,10 @@ impl Output {
 }
 
 /// Both streams into one file, as they are.
-struct Plain(File);
+pub struct Plain(File);
 
 impl Plain {
-    fn open(directory: &Directory) -> Result<Self> {
+    pub fn open(directory: &Directory) -> Result<Self> {
         let file = directory.file(LOG, OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND);
         let failed = |errno| hints::logs(os(format!("open the log {}", directory.path().join(LOG).display()), errno));
         file.map(|file| Self(file.into())).map_err(failed)

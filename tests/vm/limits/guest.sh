@@ -301,6 +301,27 @@ what_two_kills_leave_is_swept_by_the_next() {
         nothing_left
     done
 }
+# Also without another run, and then what lives stays.
+what_two_kills_leave_is_removed_by_clean() {
+    : >/tmp/ready
+    $sandbox -m 32m -- sh -c 'trap "exit 5" TERM; echo ready; sleep 1234 & wait' >/tmp/ready &
+    living=$!
+    until_true is_ready
+    group=$(groups)
+    : >/tmp/ready
+    $sandbox -m 32m -- sh -c 'echo ready; sleep 1234' >/tmp/ready &
+    launcher=$!
+    until_true is_ready
+    kill_hard "$(child $launcher nsl-guard)" $launcher
+    wait $launcher || true
+    is "$(groups | wc -l)" 2
+    said=$(nsl clean | head -n 1)
+    left=$(groups)
+    kill $living
+    status 5 wait $living
+    is "$said" "removed 1 cgroup of nsl that was killed"
+    is "$left" "$group"
+}
 sandboxes_that_live_are_not_swept() {
     : >/tmp/ready
     $sandbox -m 32m -- sh -c 'trap "exit 5" TERM; echo ready; sleep 1234 & wait' >/tmp/ready &
@@ -496,6 +517,7 @@ check "a launcher killed at any moment leaves no cgroup" killed_launcher_leaves_
 check "an init killed at any moment leaves no cgroup" killed_init_leaves_no_cgroup
 check "a killed guard leaves no cgroup" killed_guard_leaves_no_cgroup
 check "what two kills leave is swept by the next run" what_two_kills_leave_is_swept_by_the_next
+check "what two kills leave is removed by nsl clean" what_two_kills_leave_is_removed_by_clean
 check "launcher and guard killed at any moment leave what is swept" \
     launcher_and_guard_killed_at_any_moment_leave_what_is_swept
 check "sandboxes that live are not swept" sandboxes_that_live_are_not_swept
