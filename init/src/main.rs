@@ -114,6 +114,7 @@ fn boot_up(status: BorrowedFd<'_>, options: &mut Options, step: &mut InitStep) -
         terminal: setup.contains(Setup::TERMINAL).then(|| sys::descriptor(0)),
         dispositions: Some(Kept { ignores_chld: false }),
         boot: Some(&boot),
+        joined: setup.contains(Setup::JOINED),
     })
     .map_err(|(failure, _)| {
         *step = failure.step;
@@ -153,6 +154,7 @@ fn alone(mut arguments: sys::Arguments, mask: SignalSet, inherited: Kept, end: O
             terminal: None,
             dispositions: options.program.keeps_dispositions().then_some(inherited),
             boot: None,
+            joined: false,
         };
         let text = vectors.name().to_bytes();
         match start::start(&command) {
