@@ -75,6 +75,8 @@ impl<'a> Message<'a> {
             // Root has what it may have without.
             ambient: if self.credentials().is_some_and(|user| user.uid == 0) { 0 } else { self.first.ambient },
             kept: 0,
+            // SIGTERM is not that of nsl stop.
+            stop_signal: 0,
             hostname: b"",
             workdir: strings(self.workdir.as_bytes_with_nul())?,
             args: strings(&self.args)?,
