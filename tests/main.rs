@@ -13,6 +13,7 @@ mod embed;
 mod embedding;
 mod ends;
 mod entrypoint;
+mod exec;
 mod firewall;
 mod harness;
 mod hostile;

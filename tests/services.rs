@@ -159,7 +159,8 @@ fn a_command_that_does_not_end_is_killed_when_its_time_is_up() {
     let host = crate::host!();
     let names = ["a", "b", "c"];
     for name in names {
-        start(&host, name, &["--", "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"]);
+        start(&host, name, &["--", "sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"]);
+        wait_until("it is up", || log(&host, name).contains("up"));
     }
     let start = std::time::Instant::now();
     host.nsl(["stop", "-t", "300ms", "a", "b", "c"]).run().assert_prints("a\nb\nc");
@@ -211,11 +212,11 @@ fn nothing_of_the_callers_stays_open() {
 }
 
 /// An ordinary user's directories.
-fn as_user<'a>(host: &'a Host, words: &[&str]) -> Invocation<'a> {
+pub fn as_user<'a>(host: &'a Host, words: &[&str]) -> Invocation<'a> {
     host.nsl(words).as_user().env("XDG_RUNTIME_DIR", format!("{DIR}/run")).env("HOME", format!("{DIR}/home"))
 }
 
-fn make_home(host: &Host) {
+pub fn make_home(host: &Host) {
     host.sh(&format!("mkdir -m 700 {DIR}/run {DIR}/home; chown {USER} {DIR}/run {DIR}/home"));
 }
 

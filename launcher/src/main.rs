@@ -65,6 +65,10 @@ fn nsl() -> u8 {
             run::run(&arguments)
         }
         Command::Ps(arguments) => service::ps(&arguments),
+        Command::Exec(arguments) => {
+            log::start(arguments.log_level);
+            service::exec(&arguments)
+        }
         Command::Inspect(arguments) => service::inspect(&arguments),
         Command::Stop(arguments) => service::stop(&arguments),
         Command::Kill(arguments) => service::kill(&arguments),

@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::preserve;
 use crate::service::{self, Caller, Output, Service, Side};
 use crate::signals::Blocked;
-use crate::spawn::{self, Luggage};
+use crate::spawn::{self, Files, Luggage};
 use crate::spec::{Network, Spec};
 use crate::store;
 use crate::terminal;
@@ -99,7 +99,8 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, caller: Option<Caller>, ev
     let group = plan.limits.map(Group::new).transpose()?;
     let cgroup = group.as_ref().map(Group::descriptor);
     let kept_directory = kept.as_ref().map(AsFd::as_fd);
-    let luggage = Luggage { init, boot, names: &names, kept: kept_directory, streams, cgroup, preserved };
+    let files = Files { init, boot, streams, preserved };
+    let luggage = Luggage { files, names: &names, kept: kept_directory, cgroup };
     let init = spawn::spawn(&plan, luggage)?;
     if let Some(kept) = &kept {
         kept.started(init.pid)?;

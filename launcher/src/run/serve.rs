@@ -10,7 +10,7 @@ use crate::log;
 use crate::service::Output;
 use crate::signals::stop_self;
 use crate::status::{self, Received};
-use crate::terminal::Relay;
+use crate::terminal;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
@@ -19,9 +19,6 @@ use nsl_shared::boot::Report;
 use std::os::fd::AsFd;
 use std::time::Instant;
 use tracing::{debug, info};
-
-/// How often a terminal that others read is looked at again, in milliseconds.
-const PAUSE: u8 = 100;
 
 /// Where something happens.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,24 +31,23 @@ enum Source {
     /// The command says how it is.
     Notifications,
     Pasta,
-    Relay(usize),
     Output,
 }
 
 impl Sandbox<'_> {
     /// One round of waiting; true when the init has ended.
     pub(super) fn serve(&mut self) -> Result<bool> {
-        let paused: Vec<bool> = self.relays.iter().map(Relay::is_paused).collect();
-        let (sources, mut waiting): (Vec<_>, Vec<_>) = self.sources(&paused).unzip();
-        match nix::poll::poll(&mut waiting, self.patience(paused.contains(&true))) {
-            Err(Errno::EINTR) | Ok(_) => {}
-            Err(errno) => return Err(Error::os("wait for the command", errno)),
-        }
-        let ready = sources.into_iter().zip(&waiting).filter(|(_, poll)| poll.any().unwrap_or(false));
-        let ready: Vec<Source> = ready.map(|(source, _)| source).collect();
-        let ended = ready.contains(&Source::Init);
-        for source in ready {
+        let (sources, waiting): (Vec<_>, Vec<_>) = self.sources().unzip();
+        let ready = terminal::wait(waiting, &self.relays, |pause| self.patience(pause))
+            .map_err(|errno| Error::os("wait for the command", errno))?;
+        let happened = sources.into_iter().zip(&ready.others).filter(|(_, happened)| **happened);
+        let happened: Vec<Source> = happened.map(|(source, _)| source).collect();
+        let ended = happened.contains(&Source::Init);
+        for source in happened {
             self.attend(source, ended)?;
+        }
+        for number in ready.relays {
+            self.relays[number].step();
         }
         if !ended {
             self.mind_the_deadline();
@@ -59,14 +55,12 @@ impl Sandbox<'_> {
         Ok(ended)
     }
 
-    /// What there is to wait for, in the order in which it is attended to.
-    fn sources(&self, paused: &[bool]) -> impl Iterator<Item = (Source, PollFd<'_>)> {
+    /// What there is to wait for beside bytes for the caller, in the order in which it is attended to.
+    fn sources(&self) -> impl Iterator<Item = (Source, PollFd<'_>)> {
         let reports = (!self.hung_up).then_some((Source::Reports, self.init.status.as_fd()));
         let news = self.hosts.as_ref().and_then(HostsFile::descriptor).map(|news| (Source::News, news));
         let notifications = self.events.notifications().map(|socket| (Source::Notifications, socket));
         let pasta = self.pasta.as_ref().map(|pasta| (Source::Pasta, pasta.descriptor()));
-        let relays = self.relays.iter().enumerate().filter(|(index, _)| !paused[*index]);
-        let relays = relays.filter_map(|(index, relay)| Some((Source::Relay(index), relay.interest()?)));
         let output = self.output.iter().flat_map(Output::interests).map(|poll| (Source::Output, poll));
         let readable = |(source, descriptor)| (source, PollFd::new(descriptor, PollFlags::POLLIN));
         [(Source::Init, self.init.descriptor()), (Source::Signals, self.signals.descriptor())]
@@ -76,7 +70,6 @@ impl Sandbox<'_> {
             .chain(notifications)
             .chain(pasta)
             .map(readable)
-            .chain(relays)
             .chain(output)
     }
 
@@ -94,7 +87,6 @@ impl Sandbox<'_> {
                 let end = self.pasta.take().map(|mut pasta| pasta.end()).unwrap_or_default();
                 log::tell(&format!("the network of the sandbox is gone, it goes on without: pasta ended ({end})"));
             }
-            Source::Relay(index) => self.relays[index].step(),
             Source::Output => self.output.iter_mut().for_each(Output::step),
             Source::Init | Source::Pasta => {}
         }
@@ -102,13 +94,12 @@ impl Sandbox<'_> {
     }
 
     /// How long to wait for something to happen.
-    fn patience(&self, is_paused: bool) -> PollTimeout {
-        let pause = if is_paused { PollTimeout::from(PAUSE) } else { PollTimeout::NONE };
+    fn patience(&self, pause: Option<PollTimeout>) -> PollTimeout {
         let Some(left) = self.deadline.as_ref().and_then(|deadline| deadline.left(Instant::now())) else {
-            return pause;
+            return pause.unwrap_or(PollTimeout::NONE);
         };
         let left = PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
-        if is_paused { left.min(pause) } else { left }
+        pause.map_or(left, |pause| left.min(pause))
     }
 
     /// As if SIGTERM had been sent to nsl; later there is no more patience.
@@ -148,7 +139,7 @@ impl Sandbox<'_> {
                 Some(step) => return Err(hints::child_step(&self.plan, step, errno)),
                 None => return Err(Error::os("assemble the sandbox", Errno::from_raw(errno))),
             },
-            Report::InitFailed { step, errno } => return Err(hints::init_step(&self.spec, step, errno)),
+            Report::InitFailed { step, errno } => return Err(hints::init_step(&self.spec.subject(), step, errno)),
             // Under a terminal, the stop is the whole job's: the shell that started nsl takes over.
             Report::Stopped { signal } if self.terminal.is_some() && signal != libc::SIGSTOP => {
                 let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(0), Signal::SIGTSTP);

@@ -4,6 +4,7 @@
 mod claim;
 mod directory;
 mod entry;
+mod exec;
 mod inspect;
 mod kill;
 mod lock;
@@ -20,6 +21,7 @@ mod state;
 mod stop;
 mod wait;
 
+pub use exec::exec;
 pub use inspect::inspect;
 pub use kill::kill;
 pub use monitor::{Caller, Side, detach};

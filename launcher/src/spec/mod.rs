@@ -7,6 +7,7 @@ mod words;
 use crate::cgroup::Limits;
 use crate::cli::{Namespace, Proc, Run};
 use crate::error::{Error, Result};
+use crate::hints::Subject;
 use crate::mounts::{self, Mount};
 use crate::net::names::{Dns, Entry, Hosts, Target};
 use crate::net::{Join, Known, PastaPlan, VethPlan};
@@ -354,6 +355,16 @@ impl Spec {
     /// The command's name, as it was given.
     pub fn name(&self) -> &OsStr {
         &self.name
+    }
+
+    /// What a failed start speaks of.
+    pub fn subject(&self) -> Subject<'_> {
+        Subject {
+            name: &self.name,
+            workdir: &self.workdir.path,
+            has_landlock: !self.security.landlock.is_empty(),
+            has_filter: !self.security.filter.is_empty(),
+        }
     }
 
     /// Where the process ID of the init is to be written.
