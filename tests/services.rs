@@ -237,7 +237,7 @@ fn an_ordinary_user_has_sandboxes_of_his_own() {
     as_user(&host, &["stop", "web"]).run().assert_prints("web");
     as_user(&host, &["rm", "web"]).run().assert_prints("web");
     assert!(!log.exists());
-    host.nsl(["ps"]).as_user().run().assert_refused(125, &["XDG_RUNTIME_DIR is not set", "hint: "]);
+    host.nsl(["ps"]).as_user().run().assert_refused(125, &["XDG_RUNTIME_DIR, and it is not set", "hint: "]);
 }
 
 #[test]
