@@ -399,3 +399,22 @@ fn what_makes_the_network_keeps_nothing_of_the_callers_either() {
     assert!(line(&host, "web").expect("a line").contains(" 127.0.0.1:8080->80/tcp "));
     remove(&host, "web");
 }
+
+#[test]
+fn more_are_listed_than_files_may_be_open() {
+    let host = crate::host!();
+    let names: Vec<String> = (0..12).map(|number| format!("web-{number:02}")).collect();
+    for name in &names {
+        start(&host, name, &["--", "sleep", "1000"]);
+    }
+    let limited = |words: &[&str]| host.command("prlimit", [&["--nofile=12", NSL], words].concat()).run();
+    limited(&["ps", "-q"]).assert_prints(&names.join("\n"));
+    let listed = limited(&["ps"]);
+    listed.assert_code(0).assert_quiet();
+    assert_eq!(listed.stdout().lines().count(), 1 + names.len());
+    // One for each is open while they end.
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let words = [&["--nofile=12:100", NSL, "stop"], &names[..]].concat();
+    host.command("prlimit", words).run().assert_prints(&names.join("\n"));
+    host.nsl([&["rm"], &names[..]].concat()).run().assert_code(0);
+}
