@@ -204,8 +204,11 @@ fn another_process_with_its_number_is_left_alone() {
     let other = host.command("sleep", ["1000"]).start();
     start(&host, "web", &["--", "sleep", "1000"]);
     let before = rewrite(&host, "web", |state| {
-        state["init"]["pid"] = other.pid().into();
-        state["monitor"]["pid"] = other.pid().into();
+        for which in ["init", "monitor"] {
+            state[which]["pid"] = other.pid().into();
+            // Both may have started in the same tick.
+            state[which]["start_time"] = 1.into();
+        }
     });
     for command in ["kill", "stop"] {
         host.nsl([command, "web"]).run().assert_refused(125, &["it has ended just now"]);

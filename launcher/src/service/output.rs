@@ -16,6 +16,9 @@ pub const LOG: &str = "log";
 /// Bytes that are taken at once; they are the monitor's for its life.
 const BUFFER: usize = 16 * 1024;
 
+/// So often that takes all that a pipe can hold (`pipe-max-size`, proc_sys_fs(5)), and comes to an end.
+const ROUNDS: usize = (1 << 20) / BUFFER;
+
 /// Which of its streams the command wrote to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
@@ -78,7 +81,11 @@ impl Output {
     /// Takes the rest, when all that could write has ended. Who got an end from the command and lives elsewhere is not
     /// waited for.
     pub fn drain(&mut self) {
-        while self.take() {}
+        for _ in 0..ROUNDS {
+            if !self.take() {
+                break;
+            }
+        }
         self.sink.close();
     }
 
