@@ -19,6 +19,19 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     build_init(&out);
     build_filters(&out);
+    pack_relocations();
+}
+
+/// A static program relocates itself: its list of where takes 150 kB, or packed 2 kB, which the C library of the machine
+/// that it is linked on must know (glibc 2.36).
+fn pack_relocations() {
+    let is_native = env::var_os("HOST") == env::var_os("TARGET");
+    let version = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok().filter(|_| is_native);
+    let version = version.and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
+    let minor = version.trim().strip_prefix("glibc 2.").and_then(|minor| minor.split('.').next()?.parse::<u32>().ok());
+    if minor.is_some_and(|minor| minor >= 36) {
+        println!("cargo:rustc-link-arg-bin=nsl=-Wl,-z,pack-relative-relocs");
+    }
 }
 
 /// Those that need no capability: for a sandbox, and for one that may hold others.
@@ -56,5 +69,21 @@ fn build_init(out: &Path) {
         .status()
         .expect("cannot run cargo for nsl-init");
     assert!(status.success(), "cannot build nsl-init: cargo says why above");
-    println!("cargo:rustc-env=NSL_INIT={}", built.join(&target).join("release/nsl-init").display());
+    let init = built.join(&target).join("release/nsl-init");
+    trim(&init);
+    println!("cargo:rustc-env=NSL_INIT={}", init.display());
+}
+
+/// Cuts off what the linker leaves room for behind the last segment: headers of sections, of which there are none.
+fn trim(init: &Path) {
+    let bytes = std::fs::read(init).expect("cannot read nsl-init");
+    // Elf64_Ehdr and Elf64_Phdr of elf(5), little-endian.
+    let number =
+        |at: usize, size: usize| bytes[at..at + size].iter().rev().fold(0, |sum, byte| sum << 8 | *byte as usize);
+    let (first, size, count) = (number(32, 8), number(54, 2), number(56, 2));
+    let ends =
+        (0..count).map(|index| first + index * size).map(|header| number(header + 8, 8) + number(header + 32, 8));
+    let end = ends.max().expect("nsl-init has segments");
+    let file = std::fs::File::options().write(true).open(init).expect("cannot open nsl-init");
+    file.set_len(end as u64).expect("cannot trim nsl-init");
 }

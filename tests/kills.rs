@@ -244,3 +244,45 @@ fn whichever_process_of_nsl_exec_is_killed_at_any_system_call_the_sandbox_alone_
     }
     remove(&host, "web");
 }
+
+/// Of a sandbox that is left by its caller: that, the monitor, the init. Their numbers are those of nsl and its children
+/// otherwise.
+#[test]
+fn whichever_process_of_a_detached_sandbox_is_killed_at_any_system_call_the_truth_is_told() {
+    let host = crate::host!();
+    let mut kills = 0;
+    for (victim, who) in [(Victim::Nsl, "caller"), (Victim::Init, "monitor"), (Victim::Command, "init")] {
+        let mut call = 1;
+        loop {
+            let words = "run -d --network none --name web -- sleep 0.05";
+            let fate = run_and_kill(&host, words, false, victim, call);
+            // All of it has ended by now.
+            let output = host.nsl(["ps", "-a", "--json"]).run();
+            output.assert_code(0).assert_quiet();
+            let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("an array");
+            assert!(
+                rows.iter().all(|row| row["status"] == "exited" || row["status"] == "dead"),
+                "{who} {call}: {output}"
+            );
+            if !fate.killed {
+                assert!(matches!(fate.end, WaitStatus::Exited(_, 0)), "unharmed, it ended so: {:?}", fate.end);
+                assert!(rows[0]["status"] == "exited", "{output}");
+            }
+            // The name is free, and what was left goes with it.
+            start(&host, "web", &["--", "sleep", "1000"]);
+            remove(&host, "web");
+            if !fate.killed {
+                break;
+            }
+            kills += 1;
+            if kills % ROUND == 0 {
+                host.assert_clean();
+            }
+            call += STEP;
+        }
+        host.assert_clean();
+        assert!(call > 10, "{who} makes more calls than {call}");
+    }
+    // Past the capture of the output.
+    let _ = writeln!(std::io::stderr(), "a detached sandbox was killed {kills} times, nothing is left");
+}

@@ -321,6 +321,7 @@ impl Events {
             signal: self.ended_by.map(name),
             oom: self.oom,
             timed_out: self.timed_out,
+            refused: self.refused,
             error: result.as_ref().err().map(ToString::to_string),
         }
     }

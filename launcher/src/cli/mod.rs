@@ -6,7 +6,7 @@ mod service;
 
 pub use exec::Exec;
 pub use run::{LogLevel, Namespace, NetworkKind, Proc, Run};
-pub use service::{Inspect, Kill, Ps, Rm, Stop, Unit, Wait};
+pub use service::{Kill, Names, Ps, Rm, Stop, Unit};
 
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -71,13 +71,13 @@ pub enum Command {
     /// Execute one more command in a sandbox that runs
     Exec(Exec),
     /// Show all that is known of sandboxes
-    Inspect(Inspect),
+    Inspect(Names),
     /// Ask sandboxes to end, and kill those that do not in time
     Stop(Stop),
     /// Send a signal to the commands of sandboxes
     Kill(Kill),
     /// Wait until sandboxes have ended, and print their exit codes
-    Wait(Wait),
+    Wait(Names),
     /// Remove what is left of sandboxes that have ended
     Rm(Rm),
     /// Write a unit of systemd's for a sandbox

@@ -10,9 +10,8 @@ use crate::health::{Health, Schedule};
 use crate::hints;
 use crate::log;
 use crate::service::Output;
-use crate::signals::stop_self;
 use crate::status::{self, Received};
-use crate::terminal::Relay;
+use crate::terminal::{self, PAUSE, Relay};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
@@ -21,9 +20,6 @@ use nsl_shared::boot::Report;
 use std::os::fd::AsFd;
 use std::time::Instant;
 use tracing::{debug, info};
-
-/// How often a terminal that others read is looked at again, in milliseconds.
-const PAUSE: u8 = 100;
 
 /// Where something happens.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -203,7 +199,7 @@ impl Sandbox<'_> {
             debug!(signal, "forwarding");
             match (signal, &mut self.terminal) {
                 (libc::SIGWINCH, Some(terminal)) => terminal.copy_size(),
-                (libc::SIGTSTP, _) => self.suspend(),
+                (libc::SIGTSTP, _) => terminal::suspend(&self.init, &mut self.terminal),
                 _ if is_final(signal) => {
                     self.events.stopping(signal);
                     self.init.signal(signal);
@@ -211,19 +207,5 @@ impl Sandbox<'_> {
                 _ => self.init.signal(signal),
             }
         }
-    }
-
-    /// Stops the command, gives the terminal back, stops; and the other way round when continued.
-    fn suspend(&mut self) {
-        self.init.signal(libc::SIGTSTP);
-        if let Some(terminal) = &mut self.terminal {
-            terminal.leave();
-        }
-        stop_self();
-        if let Some(terminal) = &mut self.terminal {
-            terminal.enter();
-            terminal.copy_size();
-        }
-        self.init.signal(libc::SIGCONT);
     }
 }

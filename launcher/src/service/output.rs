@@ -16,6 +16,9 @@ pub const LOG: &str = "log";
 /// Bytes that are taken at once; they are the monitor's for its life.
 const BUFFER: usize = 16 * 1024;
 
+/// So often that takes all that a pipe can hold (`pipe-max-size`, proc_sys_fs(5)), and comes to an end.
+const ROUNDS: usize = (1 << 20) / BUFFER;
+
 /// Which of its streams the command wrote to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
@@ -40,8 +43,8 @@ pub struct Output {
 }
 
 impl Output {
-    /// Makes the pipes, and the sink, in the directory for the log.
-    pub fn new(directory: &Directory) -> Result<Self> {
+    /// Makes the pipes.
+    pub fn new(sink: Box<dyn Sink>) -> Result<Self> {
         let failed = |errno| Error::os("make pipes for the command", errno);
         let pipe = || {
             let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
@@ -55,7 +58,7 @@ impl Output {
         Ok(Self {
             ends: [(Source::Stdout, Some(stdout.0)), (Source::Stderr, Some(stderr.0))],
             streams: Some([Stream::Pipe(null.into()), Stream::Pipe(stdout.1), Stream::Pipe(stderr.1)]),
-            sink: Box::new(Plain::open(directory)?),
+            sink,
         })
     }
 
@@ -78,7 +81,11 @@ impl Output {
     /// Takes the rest, when all that could write has ended. Who got an end from the command and lives elsewhere is not
     /// waited for.
     pub fn drain(&mut self) {
-        while self.take() {}
+        for _ in 0..ROUNDS {
+            if !self.take() {
+                break;
+            }
+        }
         self.sink.close();
     }
 
@@ -102,10 +109,10 @@ impl Output {
 }
 
 /// Both streams into one file, as they are.
-struct Plain(File);
+pub struct Plain(File);
 
 impl Plain {
-    fn open(directory: &Directory) -> Result<Self> {
+    pub fn open(directory: &Directory) -> Result<Self> {
         let file = directory.file(LOG, OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND);
         let failed = |errno| hints::logs(os(format!("open the log {}", directory.path().join(LOG).display()), errno));
         file.map(|file| Self(file.into())).map_err(failed)

@@ -4,7 +4,7 @@ use super::claim::Claim;
 use super::directory::os;
 use super::entry::BOOT;
 use super::monitor::Caller;
-use super::output::Output;
+use super::output::{LOG, Output, Plain};
 use super::place;
 use super::process::Process;
 use super::ready::{self, Ready};
@@ -133,8 +133,8 @@ impl Service {
     /// Opens the log, into which the output of a command goes that has nobody to write it to.
     pub fn output(&mut self) -> Result<Output> {
         let directory = place::make_logs(self.claim.name())?;
-        let output = Output::new(&directory)?;
-        let path = directory.path().join(super::output::LOG).to_string_lossy().into_owned();
+        let output = Output::new(Box::new(Plain::open(&directory)?))?;
+        let path = directory.path().join(LOG).to_string_lossy().into_owned();
         self.state.log = Some(Log { driver: "file".to_owned(), path: Some(path) });
         Ok(output)
     }

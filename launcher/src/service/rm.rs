@@ -50,11 +50,11 @@ fn end(name: &str, deadline: Instant) -> Result<()> {
     let states = place::make_states()?;
     // A state that cannot be read names nobody.
     let Some(entry) = Entry::read(&states, name)? else { return Ok(()) };
-    entry.end_restarts();
+    entry.end_restarts()?;
     let state = entry.state;
-    let Some(monitor) = state.monitor.open() else { return Ok(()) };
+    let Some(monitor) = state.monitor.open()? else { return Ok(()) };
     let half = deadline.saturating_duration_since(Instant::now()) / 2;
-    if let Some(init) = state.init.and_then(Process::open) {
+    if let Some(init) = state.init.map(Process::open).transpose()?.flatten() {
         let _ = rustix::process::pidfd_send_signal(&init, Signal::KILL);
         if has_ended(&monitor, half) {
             return Ok(());

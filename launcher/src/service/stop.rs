@@ -7,7 +7,7 @@ use crate::cli::Stop;
 use crate::error::{Error, Result};
 use crate::units;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -25,6 +25,7 @@ struct Stopping {
 
 pub fn stop(options: &Stop) -> Result<u8> {
     let grace = options.time.as_deref().map(|text| units::milliseconds("--time", text)).transpose()?;
+    allow_many_files();
     let mut all = BTreeMap::new();
     let mut failed = BTreeMap::new();
     for name in &options.names {
@@ -42,6 +43,12 @@ pub fn stop(options: &Stop) -> Result<u8> {
         }
         None => print(&format!("{name}\n")),
     })
+}
+
+/// One is open for each sandbox: as many as this process may have, not as it has unless it asks.
+fn allow_many_files() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Takes those away that have ended, and kills those whose time is up, until none is left, or none that can be helped.
@@ -67,7 +74,7 @@ impl Stopping {
     fn ask(name: &str, grace_ms: Option<u32>) -> Result<Self> {
         let Entry { state, .. } = Entry::find_living(name)?;
         let ended = || Error::new(format!("stop {name}"), "it has ended just now");
-        let monitor = state.monitor.open().ok_or_else(ended)?;
+        let monitor = state.monitor.open()?.ok_or_else(ended)?;
         let _ = rustix::process::pidfd_send_signal(&monitor, Signal::TERM);
         let grace = Duration::from_millis(grace_ms.unwrap_or(state.stop_timeout_ms).into());
         // Its end may follow a moment later than that of its last process.
@@ -77,7 +84,7 @@ impl Stopping {
     /// Ends what is in it, so that its nsl notes an end; or, before there is anything or where that does not help, its
     /// nsl, whose end is that of all.
     fn kill(&mut self) {
-        let init = self.init.filter(|_| !self.was_killed).and_then(Process::open);
+        let init = self.init.filter(|_| !self.was_killed).and_then(|init| init.open().ok().flatten());
         let victim = init.as_ref().unwrap_or(&self.monitor);
         let _ = rustix::process::pidfd_send_signal(victim, Signal::KILL);
         self.deadline = Instant::now() + PATIENCE;

@@ -17,8 +17,8 @@ pub struct Row {
     /// The init's, as the host has it.
     pid: Option<u32>,
     uptime_ms: Option<u64>,
-    /// Percent of one CPU, since the start.
-    cpu_percent: Option<f64>,
+    /// The time that it has used of CPUs.
+    cpu_ms: Option<u64>,
     memory_bytes: Option<u64>,
     processes: Option<u32>,
     ports: Vec<String>,
@@ -34,17 +34,13 @@ impl Row {
         let init = state.init.filter(|_| entry.alive && status != Status::Exited);
         let usage = init.and_then(|init| processes.usage(init));
         let uptime_ms = entry.uptime_ms();
-        let cpu = usage.as_ref().zip(uptime_ms).map(|(usage, uptime)| {
-            let thousandths = usage.ticks * 1_000_000 / ticks_per_second() / uptime.max(1);
-            f64::from(u32::try_from(thousandths).unwrap_or(u32::MAX)) / 10.0
-        });
         Self {
             name: state.name.clone(),
             status,
             words: words(entry, uptime_ms),
             pid: init.map(|init| init.pid),
             uptime_ms,
-            cpu_percent: cpu,
+            cpu_ms: usage.as_ref().map(|usage| usage.ticks * 1000 / ticks_per_second()),
             memory_bytes: usage.as_ref().map(|usage| usage.memory),
             processes: usage.as_ref().map(|usage| usage.processes),
             ports: init.and(state.network.as_ref()).map(ports).unwrap_or_default(),
@@ -61,7 +57,7 @@ impl Row {
             self.name.clone(),
             self.words.clone(),
             or_none(self.pid.map(|pid| pid.to_string())),
-            or_none(self.cpu_percent.map(|percent| format!("{percent:.1}%"))),
+            or_none(self.cpu_ms.zip(self.uptime_ms).map(share)),
             or_none(self.memory_bytes.map(size)),
             or_none(self.processes.map(|count| count.to_string())),
             or_none(ports),
@@ -102,6 +98,12 @@ fn duration(milliseconds: u64) -> String {
         _ => (seconds / 604_800, "week"),
     };
     if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
+}
+
+/// How much of one CPU it has used since its start.
+fn share((used, uptime): (u64, u64)) -> String {
+    let thousandths = used * 1000 / uptime.max(1);
+    format!("{}.{}%", thousandths / 10, thousandths % 10)
 }
 
 /// A size in a unit in which it is a number of at most four digits, rounded down.
@@ -179,6 +181,12 @@ mod tests {
         {
             assert_eq!(size(bytes), words);
         }
+    }
+
+    #[test]
+    fn cpu_time_is_a_share_of_the_time() {
+        let shares = [(0, 0), (1, 1000), (10, 10_000), (1500, 1000), (999, 1000)].map(share);
+        assert_eq!(shares, ["0.0%", "0.1%", "0.1%", "150.0%", "99.9%"]);
     }
 
     #[test]
