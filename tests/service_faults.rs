@@ -146,6 +146,19 @@ fn a_full_place_for_states_is_a_refusal_and_hides_no_end() {
 }
 
 #[test]
+fn a_place_that_cannot_be_written_to_is_a_refusal() {
+    let host = crate::host!();
+    for (place, words) in
+        [("/run/nsl", "states are kept in /run/nsl"), ("/var/log/nsl", "logs are kept in /var/log/nsl")]
+    {
+        host.sh(&format!("mount -t tmpfs -o ro,mode=700 tmpfs {place}"));
+        detached(&host, "web", &["--", "true"]).run().assert_refused(125, &["Read-only file system", words]);
+        host.sh(&format!("umount {place}"));
+        host.assert_clean();
+    }
+}
+
+#[test]
 fn a_full_disk_for_the_log_is_a_refusal() {
     let host = crate::host!();
     host.sh("mount -t tmpfs -o nr_inodes=3,mode=700 tmpfs /var/log/nsl; touch /var/log/nsl/a");
@@ -302,5 +315,19 @@ fn the_list_is_right_while_many_start_and_stop() {
     });
     for name in fixed {
         remove(&host, name);
+    }
+}
+
+#[test]
+fn a_monitor_that_does_nothing_any_more_is_killed_at_last() {
+    let host = crate::host!();
+    for command in [&["stop", "-t", "100ms"][..], &["rm", "-f"]] {
+        start(&host, "web", &["--", "sleep", "1000"]);
+        let monitor = nix::unistd::Pid::from_raw(process(&host, "web", "monitor").cast_signed());
+        nix::sys::signal::kill(monitor, nix::sys::signal::Signal::SIGSTOP).expect("stop the monitor");
+        host.nsl([command, &["web"]].concat()).run().assert_prints("web");
+        assert_eq!(host.processes(), [0; 0]);
+        assert_eq!(line(&host, "web").is_some_and(|line| line.contains(" Dead ")), command[0] == "stop");
+        host.nsl(["rm", "-f", "web"]).run().assert_code(0);
     }
 }
