@@ -82,7 +82,7 @@ watchdog() {
 	END
     begin web
     pid=$(property web MainPID)
-    sleep 4
+    sleep 3
     is "$(property web MainPID) $(property web NRestarts)" "$pid 0"
     kill -STOP "$pid"
     until_true restarted 1
