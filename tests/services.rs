@@ -241,6 +241,33 @@ fn an_ordinary_user_has_sandboxes_of_his_own() {
 }
 
 #[test]
+fn an_ordinary_users_sandboxes_tell_the_truth_too() {
+    let host = crate::host!();
+    make_home(&host);
+    let start = || {
+        let words = ["run", "-d", "--network", "none", "--name", "web", "--", "sleep", "1000"];
+        as_user(&host, &words).run().assert_prints("web");
+    };
+    let inspect = || {
+        let output = as_user(&host, &["inspect", "web"]).run();
+        output.assert_code(0);
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")[0].clone()
+    };
+    for (which, status) in [("monitor", "dead"), ("init", "exited")] {
+        start();
+        kill_hard(inspect()[which]["pid"].as_u64().expect("a number") as u32);
+        wait_until("nothing of it lives", || host.processes().is_empty());
+        assert_eq!(inspect()["status"], status);
+        // The name is free again.
+        start();
+        assert_eq!(inspect()["status"], "running");
+        as_user(&host, &["rm", "-f", "web"]).run().assert_prints("web");
+        host.assert_clean();
+    }
+    assert_eq!(host.sh(&format!("ls -A {DIR}/run/nsl {DIR}/home/.local/state/nsl/log")).matches("web").count(), 0);
+}
+
+#[test]
 fn a_directory_that_somebody_else_can_write_to_is_not_believed() {
     let host = crate::host!();
     make_home(&host);
