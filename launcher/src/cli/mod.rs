@@ -3,8 +3,8 @@
 mod run;
 mod service;
 
-pub use run::{LogLevel, Namespace, NetworkKind, Proc, Run};
-pub use service::{Inspect, Kill, Ps, Rm, Stop, Wait};
+pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Run};
+pub use service::{Inspect, Kill, Logs, Ps, Rm, Stop, Top, Wait};
 
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 use std::mem::ManuallyDrop;
@@ -42,6 +42,10 @@ pub enum Command {
     Run(Box<Run>),
     /// List the sandboxes with a name
     Ps(Ps),
+    /// Print what the command of a sandbox wrote
+    Logs(Logs),
+    /// Show what a sandbox and its processes use, again and again
+    Top(Top),
     /// Show all that is known of sandboxes
     Inspect(Inspect),
     /// Ask sandboxes to end, and kill those that do not in time

@@ -5,7 +5,7 @@ use super::sandbox::Sandbox;
 use crate::deadline::Due;
 use crate::error::{Error, Result};
 use crate::hints;
-use crate::service::Output;
+use crate::logs::Output;
 use crate::signals::stop_self;
 use crate::status::{self, Received};
 use crate::terminal::Relay;
@@ -71,8 +71,13 @@ impl Sandbox<'_> {
         for index in ready {
             self.relays[index].step();
         }
-        if written {
-            self.output.iter_mut().for_each(Output::step);
+        if let Some(output) = &mut self.output {
+            if written || output.due().is_some_and(|due| due <= Instant::now()) {
+                output.step();
+            }
+            if let Some(dropped) = output.news() {
+                self.events.dropped(dropped);
+            }
         }
         if notified {
             self.events.notified();
@@ -86,9 +91,10 @@ impl Sandbox<'_> {
     /// How long to wait for something to happen.
     fn patience(&self, is_paused: bool) -> PollTimeout {
         let pause = if is_paused { PollTimeout::from(PAUSE) } else { PollTimeout::NONE };
-        let Some(left) = self.deadline.as_ref().and_then(|deadline| deadline.left(Instant::now())) else {
-            return pause;
-        };
+        let now = Instant::now();
+        let due = self.output.as_ref().and_then(Output::due).map(|due| due.saturating_duration_since(now));
+        let left = self.deadline.as_ref().and_then(|deadline| deadline.left(now));
+        let Some(left) = left.into_iter().chain(due).min() else { return pause };
         let left = PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
         if is_paused { left.min(pause) } else { left }
     }
