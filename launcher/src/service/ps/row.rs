@@ -24,6 +24,8 @@ pub struct Row {
     ports: Vec<String>,
     health: Option<String>,
     restarts: u32,
+    /// Lines of its output that are not in the log.
+    dropped_lines: u64,
     command: Vec<String>,
 }
 
@@ -50,6 +52,7 @@ impl Row {
             ports: init.and(state.network.as_ref()).map(ports).unwrap_or_default(),
             health: state.health.clone(),
             restarts: state.restarts,
+            dropped_lines: state.log.as_ref().map_or(0, |log| log.dropped.lines()),
             command: state.command.clone(),
         }
     }
@@ -59,7 +62,11 @@ impl Row {
         let ports = (!self.ports.is_empty()).then(|| self.ports.join(","));
         [
             self.name.clone(),
-            self.words.clone(),
+            match self.dropped_lines {
+                0 => self.words.clone(),
+                1 => format!("{}, 1 line dropped", self.words),
+                lines => format!("{}, {lines} lines dropped", self.words),
+            },
             or_none(self.pid.map(|pid| pid.to_string())),
             or_none(self.cpu_percent.map(|percent| format!("{percent:.1}%"))),
             or_none(self.memory_bytes.map(size)),
