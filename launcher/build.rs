@@ -19,6 +19,19 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     build_init(&out);
     build_filters(&out);
+    pack_relocations();
+}
+
+/// A static program relocates itself: its list of where takes 150 kB, or packed 2 kB, which the C library of the machine
+/// that it is linked on must know (glibc 2.36).
+fn pack_relocations() {
+    let is_native = env::var_os("HOST") == env::var_os("TARGET");
+    let version = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok().filter(|_| is_native);
+    let version = version.and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
+    let minor = version.trim().strip_prefix("glibc 2.").and_then(|minor| minor.split('.').next()?.parse::<u32>().ok());
+    if minor.is_some_and(|minor| minor >= 36) {
+        println!("cargo:rustc-link-arg-bin=nsl=-Wl,-z,pack-relative-relocs");
+    }
 }
 
 /// Those that need no capability: for a sandbox, and for one that may hold others.

@@ -6,6 +6,7 @@
 
 mod calls;
 mod descriptors;
+mod exec;
 mod files;
 mod init;
 mod kernel;
@@ -67,6 +68,7 @@ fn the_document_names_the_tests_and_the_tests_are_there() {
     let mut named: Vec<_> = document.split('`').filter(|word| word.contains("::") && !word.contains(' ')).collect();
     let sources = [
         ("descriptors", include_str!("attacks/descriptors.rs")),
+        ("exec", include_str!("attacks/exec.rs")),
         ("files", include_str!("attacks/files.rs")),
         ("init", include_str!("attacks/init.rs")),
         ("kernel", include_str!("attacks/kernel.rs")),

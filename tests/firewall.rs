@@ -1,8 +1,10 @@
 //! A host whose own firewall stops what it does not know: nsl says so, with the command that opens the way, and that
 //! command does.
 
-use crate::harness::{Host, Output};
+use crate::harness::{Host, Output, in_network_of};
 use crate::network::{ASK, greet};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
 
 /// What a sandbox gets to hear beyond the host, and what nsl says meanwhile.
 fn ask_beyond(host: &Host, port: u16) -> Output {
@@ -45,6 +47,35 @@ fn the_way_through_dockers_policy_is_told_and_works() {
     let mend = "iptables -I DOCKER-USER -i 'nsl+' -j ACCEPT && iptables -I DOCKER-USER -o 'nsl+' -m conntrack \
         --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT";
     mended_by(DOCKER, "ip filter FORWARD", mend);
+}
+
+#[test]
+fn published_ports_need_the_same_way_and_get_it() {
+    let mut host = crate::host!("ip", "nft", "iptables", "timeout", "bash");
+    let outside = host.uplink();
+    let by_hand = "nft 'table ip mine { chain way { type filter hook forward priority 10; policy drop; }; }'";
+    for firewall in [DOCKER, by_hand] {
+        host.sh(firewall);
+        host.accept();
+        let ask = || {
+            let mut sandbox = host.nsl(["run", "-p", "8080:7000", "--", "sh", "-c", "echo up; cat"]).start();
+            assert_eq!(sandbox.line(), "up");
+            let listener = in_network_of(sandbox.init(), || TcpListener::bind("0.0.0.0:7000").expect("bind"));
+            let to = "198.51.100.2:8080".parse().expect("an address");
+            let called = in_network_of(outside, || TcpStream::connect_timeout(&to, Duration::from_millis(500)).is_ok());
+            drop(listener);
+            (called, sandbox.finish())
+        };
+        let (called, output) = ask();
+        assert!(!called, "the firewall stops nothing");
+        host.sh(&hint(&output));
+        let (called, output) = ask();
+        assert!(called, "{output}");
+        output.assert_prints("");
+        host.assert_clean();
+        host.sh("nft delete table ip filter 2>/dev/null || nft delete table ip mine");
+        host.accept();
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Nothing of nsl's remains, whichever of nsl, its init and the command is killed, at whichever system call on the way
 //! from the start to the end.
 
-use crate::harness::{Host, NSL, PATIENCE};
+use crate::harness::{Host, NSL, PATIENCE, wait_until};
+use crate::services::{remove, start};
 use nix::sys::ptrace::{self, Event, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -15,6 +16,12 @@ use std::thread;
 const STEP: u32 = 2;
 /// After so many kills one looks for what remains.
 const ROUND: u32 = 20;
+
+/// What is asked of the network.
+const NONE: &str = "--network none";
+const PAIR: &str = "--network veth";
+const NETWORK: &str = "--network veth:kills";
+const PORTS: &str = "-p 7001-7002:80-81 -p 127.0.0.1:7001:80/udp --egress 198.51.100.0/24:80";
 
 /// The events that tell of a new process.
 const BIRTHS: [i32; 3] =
@@ -40,12 +47,17 @@ struct Fate {
     others: Vec<WaitStatus>,
 }
 
-/// `nsl run`, with the victim killed when it enters its system call number `call`.
+impl Victim {
+    /// A command that would outlive nsl, were it not killed as well.
+    fn command(self) -> &'static str {
+        if self == Self::Nsl { "sleep 0.1" } else { "true" }
+    }
+}
+
+/// nsl with these words, with the victim killed when it enters its system call number `call`.
 #[expect(clippy::zombie_processes, reason = "it is waited for as a process that is traced")]
-fn run_and_kill(host: &Host, network: &str, as_user: bool, victim: Victim, call: u32) -> Fate {
-    // A command that would outlive nsl, were it not killed as well.
-    let words = if victim == Victim::Nsl { "sleep 0.1" } else { "true" };
-    let script = format!("read line; exec {NSL} run --network {network} -- {words} </dev/null");
+fn run_and_kill(host: &Host, words: &str, as_user: bool, victim: Victim, call: u32) -> Fate {
+    let script = format!("read line; exec {NSL} {words} </dev/null");
     let invocation = host.command("sh", ["-c", &script]);
     let invocation = if as_user { invocation.as_user() } else { invocation };
     let mut command = invocation.prepare();
@@ -139,15 +151,28 @@ fn is_ending(pid: Pid) -> bool {
     flags.is_none_or(|flags: u32| flags & EXITING != 0)
 }
 
+/// All of a host's rules, and what it does with packets.
+fn settings(host: &Host) -> String {
+    let files = "/proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf";
+    host.sh(&format!("nft list ruleset; grep -rs . {files} | grep -v /stable_secret: | sort"))
+}
+
 /// Kills the victim at call after call, until it lives to the end.
 fn walk(victim: Victim, is_right: impl Fn(&Fate) -> bool) {
     let host = crate::host!();
     let seed: u32 = std::env::var("NSL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_default();
     let mut kills = 0;
-    for (network, as_user) in [("none", false), ("veth", false), ("none", true)] {
+    for (options, as_user) in
+        [NONE, PAIR, NETWORK, PORTS].map(|options| (options, false)).into_iter().chain([(NONE, true)])
+    {
+        // What stays by design is there from the first run on.
+        let words = format!("run {options} -- {}", victim.command());
+        run_and_kill(&host, &words, as_user, victim, u32::MAX);
+        host.assert_clean();
+        let before = settings(&host);
         let mut call = 1 + seed % STEP;
         loop {
-            let fate = run_and_kill(&host, network, as_user, victim, call);
+            let fate = run_and_kill(&host, &words, as_user, victim, call);
             if !fate.killed {
                 assert!(matches!(fate.end, WaitStatus::Exited(_, 0)), "unharmed, it ended so: {:?}", fate.end);
                 break;
@@ -155,7 +180,7 @@ fn walk(victim: Victim, is_right: impl Fn(&Fate) -> bool) {
             let Fate { end, others, .. } = &fate;
             assert!(
                 is_right(&fate),
-                "{network}, {victim:?} killed at call {call}: nsl ended so: {end:?}, the others: {others:?}"
+                "{options}, {victim:?} killed at call {call}: nsl ended so: {end:?}, the others: {others:?}"
             );
             kills += 1;
             if kills % ROUND == 0 {
@@ -164,6 +189,7 @@ fn walk(victim: Victim, is_right: impl Fn(&Fate) -> bool) {
             call += STEP;
         }
         host.assert_clean();
+        assert_eq!(settings(&host), before, "{options}, {victim:?}");
         assert!(call > 10, "{victim:?} makes more calls than {call}");
     }
     // Past the capture of the output.
@@ -188,4 +214,75 @@ fn invariant_1_an_init_killed_at_any_system_call_leaves_nothing() {
 #[test]
 fn invariant_1_a_command_killed_at_any_system_call_leaves_nothing() {
     walk(Victim::Command, |fate| matches!(fate.end, WaitStatus::Exited(_, 137)));
+}
+
+/// Of what joins a sandbox: nsl exec, its nsl-init, its command.
+#[test]
+fn whichever_process_of_nsl_exec_is_killed_at_any_system_call_the_sandbox_alone_is_left() {
+    let host = crate::host!();
+    start(&host, "web", &["--", "sleep", "1000"]);
+    let sandbox = host.processes();
+    assert_eq!(sandbox.len(), 3);
+    for victim in [Victim::Nsl, Victim::Init, Victim::Command] {
+        let mut call = 1;
+        loop {
+            let fate = run_and_kill(&host, &format!("exec web {}", victim.command()), false, victim, call);
+            if !fate.killed {
+                assert!(matches!(fate.end, WaitStatus::Exited(_, 0)), "unharmed, it ended so: {:?}", fate.end);
+                break;
+            }
+            let is_right = match victim {
+                Victim::Nsl => matches!(fate.end, WaitStatus::Signaled(_, Signal::SIGKILL, _)),
+                Victim::Init => matches!(fate.end, WaitStatus::Exited(_, 125 | 137)),
+                Victim::Command => matches!(fate.end, WaitStatus::Exited(_, 137)),
+            };
+            assert!(is_right, "{victim:?} killed at call {call}: nsl exec ended so: {:?}", fate.end);
+            wait_until("the sandbox alone is left", || host.processes() == sandbox);
+            call += STEP;
+        }
+        assert!(call > 10, "{victim:?} makes more calls than {call}");
+    }
+    remove(&host, "web");
+}
+
+/// Of a sandbox that is left by its caller: that, the monitor, the init. Their numbers are those of nsl and its children
+/// otherwise.
+#[test]
+fn whichever_process_of_a_detached_sandbox_is_killed_at_any_system_call_the_truth_is_told() {
+    let host = crate::host!();
+    let mut kills = 0;
+    for (victim, who) in [(Victim::Nsl, "caller"), (Victim::Init, "monitor"), (Victim::Command, "init")] {
+        let mut call = 1;
+        loop {
+            let words = "run -d --network none --name web -- sleep 0.05";
+            let fate = run_and_kill(&host, words, false, victim, call);
+            // All of it has ended by now.
+            let output = host.nsl(["ps", "-a", "--json"]).run();
+            output.assert_code(0).assert_quiet();
+            let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("an array");
+            assert!(
+                rows.iter().all(|row| row["status"] == "exited" || row["status"] == "dead"),
+                "{who} {call}: {output}"
+            );
+            if !fate.killed {
+                assert!(matches!(fate.end, WaitStatus::Exited(_, 0)), "unharmed, it ended so: {:?}", fate.end);
+                assert!(rows[0]["status"] == "exited", "{output}");
+            }
+            // The name is free, and what was left goes with it.
+            start(&host, "web", &["--", "sleep", "1000"]);
+            remove(&host, "web");
+            if !fate.killed {
+                break;
+            }
+            kills += 1;
+            if kills % ROUND == 0 {
+                host.assert_clean();
+            }
+            call += STEP;
+        }
+        host.assert_clean();
+        assert!(call > 10, "{who} makes more calls than {call}");
+    }
+    // Past the capture of the output.
+    let _ = writeln!(std::io::stderr(), "a detached sandbox was killed {kills} times, nothing is left");
 }

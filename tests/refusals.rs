@@ -172,7 +172,7 @@ fn a_host_whose_routes_leave_no_pool_free_is_told() {
     host.sh("ip link add own0 type veth peer name own1; ip link set own0 addrgenmode none; ip link set own0 up
         for net in 10.221.0.0 172.29.0.0 10.83.0.0 198.18.0.0; do ip route add $net/16 dev own0; done");
     host.accept();
-    refused(&host, &[], &["choose addresses", "hint: give a free network with --ip"]);
+    refused(&host, &[], &["choose addresses", "hint: give a free network with --pool"]);
     host.sh("ip route del 172.29.0.0/16 dev own0");
     host.accept();
     let output = host.nsl(["run", "--", "sh", "-c", "ip route show default | cut -d. -f1-2"]).run();

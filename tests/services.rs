@@ -131,7 +131,8 @@ fn who_is_not_there_is_told_apart_from_who_has_ended() {
 fn the_end_is_waited_for_and_told() {
     let host = crate::host!();
     start(&host, "web", &["--", "sh", "-c", "read line; exit 7"]);
-    start(&host, "db", &["--", "sh", "-c", "trap 'exit 9' USR1; while :; do sleep 0.01; done"]);
+    start(&host, "db", &["--", "sh", "-c", "trap 'exit 9' USR1; echo up; while :; do sleep 0.01; done"]);
+    wait_until("it is up", || log(&host, "db").contains("up"));
     let waiting = host.nsl(["wait", "web", "db"]).start();
     host.nsl(["kill", "-s", "USR1", "db"]).run().assert_prints("");
     waiting.finish().assert_prints("7\n9");
@@ -158,7 +159,8 @@ fn a_command_that_does_not_end_is_killed_when_its_time_is_up() {
     let host = crate::host!();
     let names = ["a", "b", "c"];
     for name in names {
-        start(&host, name, &["--", "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"]);
+        start(&host, name, &["--", "sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"]);
+        wait_until("it is up", || log(&host, name).contains("up"));
     }
     let start = std::time::Instant::now();
     host.nsl(["stop", "-t", "300ms", "a", "b", "c"]).run().assert_prints("a\nb\nc");
@@ -210,11 +212,11 @@ fn nothing_of_the_callers_stays_open() {
 }
 
 /// An ordinary user's directories.
-fn as_user<'a>(host: &'a Host, words: &[&str]) -> Invocation<'a> {
+pub fn as_user<'a>(host: &'a Host, words: &[&str]) -> Invocation<'a> {
     host.nsl(words).as_user().env("XDG_RUNTIME_DIR", format!("{DIR}/run")).env("HOME", format!("{DIR}/home"))
 }
 
-fn make_home(host: &Host) {
+pub fn make_home(host: &Host) {
     host.sh(&format!("mkdir -m 700 {DIR}/run {DIR}/home; chown {USER} {DIR}/run {DIR}/home"));
 }
 
@@ -369,5 +371,31 @@ os.execv('/run/bin/nsl', ['nsl', 'run', '-d', '--network', 'none', '--name', 'we
         "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/tmp/test/socket'); print(s.recv(9).decode())";
     host.command("python3", ["-c", ask]).run().assert_prints("hello");
     host.nsl(["wait", "web"]).run().assert_prints("0");
+    remove(&host, "web");
+}
+
+#[test]
+fn what_makes_the_network_keeps_nothing_of_the_callers_either() {
+    let mut host = crate::host!("pasta", "bash");
+    host.uplink();
+    host.sh("mount -t tmpfs -o mode=755 tmpfs /dev/net; mknod -m 666 /dev/net/tun c 10 200");
+    host.accept();
+    make_home(&host);
+    // A substitution returns when nobody has its pipe any more.
+    let script = format!("n=$({NSL} run -d -w / --network pasta -p 8080:80 --name web -- sleep 1000 2>&1) && echo $n");
+    let as_user = |words: &[&str]| as_user(&host, words);
+    host.command("bash", ["-c", &script])
+        .as_user()
+        .env("XDG_RUNTIME_DIR", format!("{DIR}/run"))
+        .env("HOME", format!("{DIR}/home"))
+        .run()
+        .assert_prints("web");
+    let listed = as_user(&["ps"]).run();
+    assert!(listed.stdout().contains("8080->80/tcp"), "{listed}");
+    as_user(&["rm", "-f", "web"]).run().assert_prints("web");
+    host.assert_clean();
+    let script = format!("n=$({NSL} run -d -p 127.0.0.1:8080:80 --name web -- sleep 1000 2>&1) && echo $n");
+    host.command("bash", ["-c", &script]).run().assert_prints("web");
+    assert!(line(&host, "web").expect("a line").contains(" 127.0.0.1:8080->80/tcp "));
     remove(&host, "web");
 }

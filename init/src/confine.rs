@@ -65,8 +65,8 @@ fn keep_descriptors(count: u32) -> Result<(), Errno> {
     for number in 0..count as i32 {
         sys::duplicate(boot::KEPT_FD + number, 3 + number)?;
     }
-    sys::close_from(3 + count);
-    Ok(())
+    // At the exec: until then a failure can be told.
+    sys::close_on_exec_from(3 + count)
 }
 
 /// Takes what is not in `allowed` out of the bounding set, for ever.

@@ -287,7 +287,7 @@ fn pause(patience: &mut u32) {
 /// would panic. Comes back if it does go on.
 fn reboot(command: RebootCommand) {
     let mut call = || _ = rustix::system::reboot(command);
-    if sys::vfork(&mut call).is_err() {
+    if sys::vfork(&mut call, true).is_err() {
         call();
     }
 }

@@ -50,6 +50,11 @@ fn main(mut arguments: sys::Arguments) -> ! {
     sys::exit(code)
 }
 
+/// How the init of a command that joined a sandbox learns that nsl has ended: it lives on until the command, which may be
+/// another user's by then, is killed. Terminals send this signal to groups, so that the command's group gets it; to the
+/// init nobody else sends it.
+const LAUNCHER_ENDED: Signal = Signal::TTIN;
+
 /// PID 1 of a sandbox: does what the boot message says, reports on the status socket, prints nothing.
 fn under_nsl(status: OwnedFd) -> u8 {
     let mut options = Options::of(Program::NslInit);
@@ -61,23 +66,34 @@ fn under_nsl(status: OwnedFd) -> u8 {
             // The streams are the command's: held open here, they would never end for who reads them. A pty is held
             // by one descriptor: with none, its other end reports a hang-up without end.
             sys::close_streams_from(u32::from(setup.contains(Setup::TERMINAL)));
-            sys::close_from(boot::LANDLOCK_FD as u32);
+            // A ruleset is kept for those who join the sandbox later: its paths are those of now.
+            sys::close_from(boot::LANDLOCK_FD as u32 + u32::from(setup.contains(Setup::LANDLOCK)));
             let mut supervisor = Supervisor::new(&options, command);
             supervisor.status = Some(status);
             supervisor.tells_end = setup.contains(Setup::TELL_END);
             supervisor.run()
         }
         Err(errno) => {
-            report(status.as_fd(), Report::InitFailed { step, errno: errno.raw_os_error() }.encode());
+            report_failure(&Failure { step, errno });
             exit::NSL_FAILED
         }
     }
 }
 
+#[inline(never)]
+fn report_failure(failure: &Failure) {
+    report(
+        sys::descriptor(boot::STATUS_FD),
+        Report::InitFailed { step: failure.step, errno: failure.errno.raw_os_error() }.encode(),
+    );
+}
+
 /// Everything up to the running command; returns its process ID and what was asked for, or what failed of `step`.
 fn boot_up(status: BorrowedFd<'_>, options: &mut Options, step: &mut InitStep) -> Result<(i32, Setup), Errno> {
-    setup::end_with_launcher(status)?;
     let (mut loaded, boot) = setup::read_boot_message()?;
+    let launcher_ended = if boot.setup().contains(Setup::JOINED) { LAUNCHER_ENDED } else { Signal::KILL };
+    setup::end_with_launcher(status, launcher_ended)?;
+    options.rewrites.set(launcher_ended, Signal::KILL.number() as u8);
     setup::carry_out(&boot, step)?;
     // While nsl makes the network; the command's process starts with what the init has.
     sys::default_dispositions();

@@ -11,9 +11,9 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, Unmou
 use rustix::net::{AddressFamily, RecvFlags, SocketType};
 use rustix::process::DumpableBehavior;
 
-/// From here on the init ends when nsl does. A death before the call shows as a status socket that hangs up.
-pub fn end_with_launcher(status: BorrowedFd<'_>) -> Result<(), Errno> {
-    sys::set_parent_death_signal(Signal::KILL);
+/// From here on the init gets `signal` when nsl ends. A death before the call shows as a status socket that hangs up.
+pub fn end_with_launcher(status: BorrowedFd<'_>, signal: Signal) -> Result<(), Errno> {
+    sys::set_parent_death_signal(signal);
     let mut peer = [PollFd::new(&status, PollFlags::empty())];
     rustix::event::poll(&mut peer, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }))?;
     if peer[0].revents().contains(PollFlags::HUP) { Err(Errno::PIPE) } else { Ok(()) }

@@ -482,9 +482,9 @@ pub fn raise_loopback(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     checked(unsafe { syscall!(Sysno::ioctl, socket.as_raw_fd(), SIOCSIFFLAGS, request.as_mut_ptr()) }).map(|_| ())
 }
 
-/// Runs `child` in a new process that shares this one's memory, while this one waits until it has executed a program or
-/// ended. Returns its process ID.
-pub fn vfork(mut child: &mut dyn FnMut()) -> Result<i32, Errno> {
+/// Runs `child` in a new process that shares this one's memory, or has a copy of it, while this one waits until it has
+/// executed a program or ended. Returns its process ID.
+pub fn vfork(mut child: &mut dyn FnMut(), shares_memory: bool) -> Result<i32, Errno> {
     const CLONE_VM: usize = 0x100;
     const CLONE_VFORK: usize = 0x4000;
     const SIGCHLD: usize = 17;
@@ -495,7 +495,7 @@ pub fn vfork(mut child: &mut dyn FnMut()) -> Result<i32, Errno> {
         exit(nsl_shared::exit::NOT_FOUND)
     }
 
-    let flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
+    let flags = if shares_memory { CLONE_VM } else { 0 } | CLONE_VFORK | SIGCHLD;
     let data = &raw mut child;
     let result: isize;
     // SAFETY: clone(2) with a stack of its own, below this frame and its red zone: the parent uses nothing of that before
@@ -554,6 +554,13 @@ const MADV_DONTNEED: usize = 4;
 pub fn close_from(first: u32) {
     // SAFETY: what is closed is owned by nobody in this process: it was inherited, or belongs to the parent's copy.
     let _ = unsafe { syscall!(Sysno::close_range, first, u32::MAX, 0) };
+}
+
+/// Has an exec close every descriptor from `first` on.
+pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    const CLOSE_RANGE_CLOEXEC: usize = 4;
+    // SAFETY: no memory is touched, and no descriptor is closed yet.
+    checked(unsafe { syscall!(Sysno::close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(|_| ())
 }
 
 /// Gives up the session's terminal, which is on `terminal` (`TIOCNOTTY`, ioctl_tty(2)).

@@ -38,6 +38,13 @@ impl Error {
         }
     }
 
+    /// In plainer words than those of the errno.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<Cow<'static, str>>) -> Self {
+        self.cause = cause.into();
+        self
+    }
+
     #[must_use]
     pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());

@@ -6,9 +6,10 @@
 
 use crate::error::{Error, Result};
 use crate::logs::{self, Dropped, Output};
-use crate::net::{self, Made};
+use crate::net::{self, Made, Pasta, Port};
 use crate::service::{Exit, Service};
 use crate::sys;
+use ipnet::IpNet;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -18,6 +19,8 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
+/// A pipe takes so much as a whole or not at all.
+const PIPE_BUF: usize = 4096;
 /// How long a reader may let a full pipe be full.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Characters of a step and of a message: escaped as JSON has it, their line still fits into what a pipe takes at once
@@ -35,6 +38,8 @@ pub struct Events {
     pub oom: bool,
     /// It ran for as long as it may.
     pub timed_out: bool,
+    /// So many connections were refused, if there was a list of those that are not.
+    pub refused: Option<u64>,
 }
 
 /// A line.
@@ -50,34 +55,109 @@ struct Line<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Details<'a> {
-    Started { pid: u32, hostname: &'a str, network: Option<Network<'a>> },
-    Stopped { signal: String },
+    Started {
+        pid: u32,
+        hostname: &'a str,
+        network: Option<Network<'a>>,
+    },
+    Stopped {
+        signal: String,
+    },
     Continued {},
-    Exited { code: u8, signal: Option<String>, oom: bool, timed_out: bool },
-    Failed { step: String, error: Option<String>, message: String, code: u8 },
+    Exited {
+        code: u8,
+        signal: Option<String>,
+        oom: bool,
+        timed_out: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        refused: Option<u64>,
+    },
+    Failed {
+        step: String,
+        error: Option<String>,
+        message: String,
+        code: u8,
+    },
 }
 
+/// The network of a sandbox.
 #[derive(Serialize)]
-struct Network<'a> {
+pub struct Network<'a> {
     /// What --network says.
     kind: &'a str,
     /// That of IPv4, or of IPv6 if there is no other.
     address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     gateway: Option<IpAddr>,
     /// All of them.
     addresses: Vec<Ends>,
-    device: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'a str>,
+    ports: Vec<Lead>,
+}
+
+/// A port of the host, and what it leads to.
+#[derive(Serialize)]
+struct Lead {
+    /// None: all of the host's.
+    host_ip: Option<IpAddr>,
+    host_port: u16,
+    container_port: u16,
+    protocol: String,
+}
+
+impl From<&Port> for Lead {
+    fn from(port: &Port) -> Self {
+        let Port { address, host, inside, protocol } = *port;
+        Self { host_ip: address, host_port: host, container_port: inside, protocol: protocol.to_string() }
+    }
 }
 
 #[derive(Serialize)]
 struct Ends {
     address: IpAddr,
     prefix: u8,
-    gateway: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<IpAddr>,
+}
+
+impl<'a> From<&'a Made> for Network<'a> {
+    fn from(made: &'a Made) -> Self {
+        let ends = |ends: net::Ends| Ends::new(ends.inside, Some(ends.host.addr()));
+        Self::new("veth", made.addresses.ends().map(ends).collect(), Some(&made.device), made.ports())
+    }
+}
+
+impl<'a> From<&'a Pasta> for Network<'a> {
+    fn from(pasta: &'a Pasta) -> Self {
+        let ends = pasta.addresses().iter().map(|inside| Ends::new(*inside, None));
+        Self::new("pasta", ends.collect(), None, pasta.ports())
+    }
+}
+
+impl<'a> Network<'a> {
+    fn new(kind: &'a str, addresses: Vec<Ends>, device: Option<&'a str>, ports: &[Port]) -> Self {
+        let first = addresses.first();
+        Self {
+            kind,
+            address: first.map(|ends| ends.address),
+            gateway: first.and_then(|ends| ends.gateway),
+            addresses,
+            device,
+            ports: ports.iter().map(Lead::from).collect(),
+        }
+    }
+}
+
+impl Ends {
+    fn new(inside: IpNet, gateway: Option<IpAddr>) -> Self {
+        Self { address: inside.addr(), prefix: inside.prefix_len(), gateway }
+    }
 }
 
 impl Events {
-    pub const NONE: Self = Self { to: None, service: None, ended_by: None, oom: false, timed_out: false };
+    pub const NONE: Self =
+        Self { to: None, service: None, ended_by: None, oom: false, timed_out: false, refused: None };
 
     /// Takes over the caller's descriptor `number`. Files that nsl opens before this may be mistaken for it.
     pub fn open(number: i32) -> Result<Self> {
@@ -121,23 +201,7 @@ impl Events {
         self.service.iter_mut().for_each(Service::hear);
     }
 
-    pub fn started(&mut self, pid: u32, hostname: &str, made: Option<&Made>) {
-        let network = made.map(|Made { device, addresses }| {
-            let ends = |ends: net::Ends| Ends {
-                address: ends.inside.addr(),
-                prefix: ends.inside.prefix_len(),
-                gateway: ends.host.addr(),
-            };
-            let addresses: Vec<Ends> = addresses.ends().map(ends).collect();
-            let first = addresses.first();
-            Network {
-                kind: "veth",
-                address: first.map(|ends| ends.address),
-                gateway: first.map(|ends| ends.gateway),
-                addresses,
-                device,
-            }
-        });
+    pub fn started(&mut self, pid: u32, hostname: &str, network: Option<Network<'_>>) {
         if let Some(service) = &mut self.service {
             service.started(pid, network.as_ref().and_then(|network| serde_json::to_value(network).ok()));
         }
@@ -180,13 +244,14 @@ impl Events {
                 signal: self.ended_by.map(name),
                 oom: self.oom,
                 timed_out: self.timed_out,
+                refused: self.refused,
                 error: result.as_ref().err().map(ToString::to_string),
             });
         }
         match result {
             Ok(code) => {
-                let (oom, timed_out) = (self.oom, self.timed_out);
-                self.tell("exited", Details::Exited { code: *code, signal: self.ended_by.map(name), oom, timed_out });
+                let (signal, oom, timed_out) = (self.ended_by.map(name), self.oom, self.timed_out);
+                self.tell("exited", Details::Exited { code: *code, signal, oom, timed_out, refused: self.refused });
             }
             Err(error) => {
                 let short = |text: &str, length| text.chars().take(length).collect();
@@ -230,8 +295,8 @@ fn open_anew(file: &mut OwnedFd) {
     }
 }
 
-/// Writes a line with one call, or fails within [`PATIENCE`].
-fn write(to: &OwnedFd, line: &[u8]) -> std::result::Result<(), Errno> {
+/// Writes a line within [`PATIENCE`], with one call unless it is longer than a pipe takes at once, or fails.
+fn write(to: &OwnedFd, mut line: &[u8]) -> std::result::Result<(), Errno> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -249,7 +314,8 @@ fn write(to: &OwnedFd, line: &[u8]) -> std::result::Result<(), Errno> {
         match written {
             Ok(length) if length == line.len() => return Ok(()),
             // Half a line, on a disk that is full for one: what would follow could not be read.
-            Ok(_) => return Err(Errno::EIO),
+            Ok(length) if length == 0 || line.len() <= PIPE_BUF => return Err(Errno::EIO),
+            Ok(length) => line = &line[length..],
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) if !left.is_zero() => {}
             Err(errno) => return Err(Errno::from_raw(errno.raw_os_error())),
         }

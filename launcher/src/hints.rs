@@ -4,11 +4,11 @@ use crate::cgroup::{Controllers, Refusal};
 use crate::error::Error;
 use crate::mounts::{Kind, Mount};
 use crate::plan::{Plan, Step};
-use crate::spec::Spec;
 use crate::store::Fault;
 use nix::errno::Errno;
 use nsl_shared::boot::InitStep;
 use nsl_shared::exit;
+use std::ffi::{CStr, OsStr};
 use std::path::Path;
 
 /// Why the namespaces could not be made.
@@ -358,16 +358,24 @@ fn mount_step(error: Error, mount: &Mount, errno: Errno) -> Error {
     }
 }
 
+/// What of a command the hints to a failed start speak of.
+pub struct Subject<'a> {
+    pub name: &'a OsStr,
+    pub workdir: &'a CStr,
+    pub has_landlock: bool,
+    pub has_filter: bool,
+}
+
 /// A step of the init that failed.
-pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
+pub fn init_step(subject: &Subject<'_>, step: InitStep, errno: i32) -> Error {
     let errno = Errno::from_raw(errno);
-    let name = spec.name().display();
+    let name = subject.name.display();
     match step {
         InitStep::Execute => {
             let error = Error::os(format!("execute {name}"), errno).code(exit::of_exec_error(errno as i32));
             match errno {
                 Errno::ENOENT => error.hint("it is looked for inside the sandbox, in PATH"),
-                Errno::EACCES if !spec.security().landlock.is_empty() => {
+                Errno::EACCES if subject.has_landlock => {
                     error.hint("--landlock must let it reach the command and its libraries: ro=/usr for most")
                 }
                 Errno::E2BIG => {
@@ -385,11 +393,11 @@ pub fn init_step(spec: &Spec, step: InitStep, errno: i32) -> Error {
             .code(exit::of_exec_error(errno as i32))
             .hint("the file is there; what its first line or its ELF header names is not"),
         InitStep::EnterWorkdir => {
-            let path = spec.workdir().path.to_string_lossy();
+            let path = subject.workdir.to_string_lossy();
             Error::os(format!("change the working directory to {path}"), errno).hint("it must exist inside the sandbox")
         }
         InitStep::Restrict => match errno {
-            Errno::ENOSYS | Errno::EINVAL | Errno::EPERM if !spec.security().filter.is_empty() => Error::os(
+            Errno::ENOSYS | Errno::EINVAL | Errno::EPERM if subject.has_filter => Error::os(
                 step.to_string(),
                 errno,
             )

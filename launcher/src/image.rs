@@ -3,9 +3,10 @@
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nsl_shared::boot::Boot;
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::os::fd::OwnedFd;
 
 /// The program nsl-init; build.rs builds it.
@@ -20,9 +21,13 @@ pub fn init() -> Result<OwnedFd, Errno> {
     sealed(c"nsl-init", EXEC, |file| file.write_all(INIT))
 }
 
-/// A sealed file with what `write` writes.
-pub fn message(write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<OwnedFd, Errno> {
-    sealed(c"nsl-boot", NOEXEC_SEAL, write)
+/// A sealed file with a boot message.
+pub fn message(boot: &Boot<'_>) -> Result<OwnedFd, Errno> {
+    sealed(c"nsl-boot", NOEXEC_SEAL, |file| {
+        let mut file = BufWriter::new(file);
+        boot.encode(|bytes| file.write_all(bytes))?;
+        file.flush()
+    })
 }
 
 fn sealed(name: &CStr, kind: u32, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<OwnedFd, Errno> {

@@ -68,6 +68,10 @@ fn nsl() -> u8 {
         Command::Ps(arguments) => service::ps(&arguments),
         Command::Logs(arguments) => service::logs(&arguments),
         Command::Top(arguments) => service::top(&arguments),
+        Command::Exec(arguments) => {
+            log::start(arguments.log_level);
+            service::exec(&arguments)
+        }
         Command::Inspect(arguments) => service::inspect(&arguments),
         Command::Stop(arguments) => service::stop(&arguments),
         Command::Kill(arguments) => service::kill(&arguments),

@@ -16,20 +16,25 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Everything that the child takes along.
 pub struct Luggage<'a> {
-    pub init: OwnedFd,
-    pub boot: OwnedFd,
+    pub files: Files,
     pub names: &'a Names,
     /// The directory that keeps what the command changes.
     pub kept: Option<BorrowedFd<'a>>,
-    /// What the standard streams become where they are not the launcher's own, or the pty's.
-    pub streams: [Stream; 3],
     /// The directory of the cgroup that the init is born in, if not nsl's own.
     pub cgroup: Option<BorrowedFd<'a>>,
+}
+
+/// What an init finds open, and what its command does.
+pub struct Files {
+    pub init: OwnedFd,
+    pub boot: OwnedFd,
+    /// What the standard streams become where they are not the launcher's own, or the pty's.
+    pub streams: [Stream; 3],
     /// Descriptors of the caller's for the command: in their places, the numbers from 3 on.
     pub preserved: Vec<OwnedFd>,
 }
 
-impl Luggage<'_> {
+impl Files {
     /// The first number that is no descriptor's place.
     fn past_places(&self) -> i32 {
         boot::KEPT_FD + self.preserved.len() as i32
@@ -76,7 +81,7 @@ pub fn spawn(plan: &Plan, luggage: Luggage<'_>) -> Result<Init> {
     };
     match sys::clone3(flags, luggage.cgroup).map_err(|errno| hints::namespaces(plan, errno))? {
         Side::Parent { pid, pidfd } => {
-            let init = Init { pid, pidfd, status, ended: false };
+            let init = Init::new(pid, pidfd, status);
             joined.map_or(Ok(()), Inside::leave)?;
             Ok(init)
         }
@@ -111,9 +116,8 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
                 // Who need not protect it would have it open still when the command starts.
                 let proc = proc.as_ref().filter(|_| plan.guarded);
                 let made = Made { slave: slave.as_ref(), landlock: landlock.as_ref(), proc };
-                // Out of the way of the places, so that a failure can still be reported.
-                rustix::io::fcntl_dupfd_cloexec(status, luggage.past_places())
-                    .and_then(|status| Err(execute(plan, luggage, moved.insert(status).as_fd(), &made)))
+                let by_root = !plan.identities.is_new() || plan.identities.has_root();
+                luggage.files.become_init(status.as_fd(), &mut moved, &made, by_root)
             }
             _ => assembly.carry_out(step).and_then(|pty| match pty {
                 None => Ok(()),
@@ -153,68 +157,73 @@ fn hand_over_hosts(status: BorrowedFd<'_>, assembly: &Assembly<'_>) -> rustix::i
 }
 
 /// What came of the steps, for the init.
-struct Made<'a> {
+#[derive(Default)]
+pub struct Made<'a> {
     /// The command's side of the pty.
-    slave: Option<&'a OwnedFd>,
+    pub slave: Option<&'a OwnedFd>,
     /// A Landlock ruleset.
-    landlock: Option<&'a OwnedFd>,
+    pub landlock: Option<&'a OwnedFd>,
     /// The procfs on /proc.
-    proc: Option<&'a OwnedFd>,
+    pub proc: Option<&'a OwnedFd>,
 }
 
-/// Puts the descriptors in their places and becomes nsl-init; comes back only with an error.
-fn execute(plan: &Plan, luggage: &Luggage<'_>, status: BorrowedFd<'_>, made: &Made<'_>) -> Errno {
-    match place_descriptors(luggage, status, made) {
-        Err(errno) => errno,
-        Ok(init) => {
-            if plan.identities.is_new()
-                && !plan.identities.has_root()
-                && let Err(errno) = raise_ambient_capabilities()
-            {
-                return errno;
+impl Files {
+    /// Puts the descriptors in their places and becomes nsl-init; comes back only with an error, which is to be reported
+    /// on `moved`. `by_root` says if an exec leaves this process its capabilities.
+    pub fn become_init(
+        &self,
+        status: BorrowedFd<'_>,
+        moved: &mut Option<OwnedFd>,
+        made: &Made<'_>,
+        by_root: bool,
+    ) -> rustix::io::Result<()> {
+        // Out of the way of the places, so that a failure can still be reported.
+        let status = moved.insert(rustix::io::fcntl_dupfd_cloexec(status, self.past_places())?);
+        let init = self.place(status.as_fd(), made)?;
+        if !by_root {
+            raise_ambient_capabilities()?;
+        }
+        Err(sys::execute(init.as_fd(), c"nsl-init", boot::BOOT_OPTION))
+    }
+
+    /// Leaves open behind the exec: the standard streams, the boot message, the status socket, what is the command's.
+    /// `status` lies past the places already.
+    fn place(&self, status: BorrowedFd<'_>, made: &Made<'_>) -> rustix::io::Result<OwnedFd> {
+        // First out of the way of the places: one of these may have the number of another's place.
+        let clear = self.past_places();
+        let moved = |descriptor: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(descriptor, clear);
+        let (init, boot) = (moved(&self.init)?, moved(&self.boot)?);
+        let (slave, landlock) = (made.slave.map(moved).transpose()?, made.landlock.map(moved).transpose()?);
+        let proc = made.proc.map(moved).transpose()?;
+        let mut pipes = Vec::new();
+        for (number, stream) in self.streams.iter().enumerate() {
+            if let Stream::Pipe(end) = stream {
+                pipes.push((number as i32, moved(end)?));
             }
-            sys::execute(init.as_fd(), c"nsl-init", boot::BOOT_OPTION)
         }
-    }
-}
-
-/// Leaves open behind the exec: the standard streams, the boot message, the status socket, what is the command's.
-/// `status` lies past the places already.
-fn place_descriptors(luggage: &Luggage<'_>, status: BorrowedFd<'_>, made: &Made<'_>) -> rustix::io::Result<OwnedFd> {
-    // First out of the way of the places: one of these may have the number of another's place.
-    let clear = luggage.past_places();
-    let moved = |descriptor: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(descriptor, clear);
-    let (init, boot) = (moved(&luggage.init)?, moved(&luggage.boot)?);
-    let (slave, landlock) = (made.slave.map(moved).transpose()?, made.landlock.map(moved).transpose()?);
-    let proc = made.proc.map(moved).transpose()?;
-    let mut pipes = Vec::new();
-    for (number, stream) in luggage.streams.iter().enumerate() {
-        if let Stream::Pipe(end) = stream {
-            pipes.push((number as i32, moved(end)?));
+        for (number, end) in &pipes {
+            sys::place(end.as_fd(), *number)?;
         }
-    }
-    for (number, end) in &pipes {
-        sys::place(end.as_fd(), *number)?;
-    }
-    for (number, stream) in luggage.streams.iter().enumerate() {
-        if let (Stream::Terminal, Some(slave)) = (stream, &slave) {
-            sys::place(slave.as_fd(), number as i32)?;
+        for (number, stream) in self.streams.iter().enumerate() {
+            if let (Stream::Terminal, Some(slave)) = (stream, &slave) {
+                sys::place(slave.as_fd(), number as i32)?;
+            }
         }
+        sys::close_on_exec_from(boot::BOOT_FD as u32)?;
+        // From the last one on: each moves up, to where others of them were.
+        for (index, file) in self.preserved.iter().enumerate().rev() {
+            sys::place(file.as_fd(), boot::KEPT_FD + index as i32)?;
+        }
+        sys::place(boot.as_fd(), boot::BOOT_FD)?;
+        sys::place(status, boot::STATUS_FD)?;
+        if let Some(landlock) = landlock {
+            sys::place(landlock.as_fd(), boot::LANDLOCK_FD)?;
+        }
+        if let Some(proc) = proc {
+            sys::place(proc.as_fd(), boot::PROC_FD)?;
+        }
+        Ok(init)
     }
-    sys::close_on_exec_from(boot::BOOT_FD as u32)?;
-    // From the last one on: each moves up, to where others of them were.
-    for (index, file) in luggage.preserved.iter().enumerate().rev() {
-        sys::place(file.as_fd(), boot::KEPT_FD + index as i32)?;
-    }
-    sys::place(boot.as_fd(), boot::BOOT_FD)?;
-    sys::place(status, boot::STATUS_FD)?;
-    if let Some(landlock) = landlock {
-        sys::place(landlock.as_fd(), boot::LANDLOCK_FD)?;
-    }
-    if let Some(proc) = proc {
-        sys::place(proc.as_fd(), boot::PROC_FD)?;
-    }
-    Ok(init)
 }
 
 /// In a user namespace an exec takes an ordinary user's capabilities away, unless they are ambient; the init needs
@@ -233,6 +242,10 @@ pub enum Ended {
 }
 
 impl Init {
+    pub fn new(pid: u32, pidfd: OwnedFd, status: OwnedFd) -> Self {
+        Self { pid, pidfd, status, ended: false }
+    }
+
     /// Readable when the init has ended.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
@@ -243,6 +256,13 @@ impl Init {
         if let Some(signal) = Signal::from_named_raw(number) {
             let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
         }
+    }
+
+    /// Has it ended by a signal? Its status is not taken.
+    pub fn is_killed(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let status = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
+        status.is_ok_and(|status| status.is_some_and(|status| status.killed() || status.dumped()))
     }
 
     /// Waits for the end and takes the status.

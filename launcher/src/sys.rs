@@ -208,6 +208,20 @@ pub fn adopt(number: RawFd) -> Option<OwnedFd> {
     is_open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// `F_SETSIG`: fcntl(2), "Managing signals".
+const F_SETSIG: libc::c_int = 10;
+
+/// Has the kernel kill this process when nobody can write to the pipe `read` any more: fcntl(2), "Managing signals". It
+/// outlives an exec as long as one descriptor of this end is open, whoever has it, and changes of the user too.
+pub fn kill_when_unwritable(read: BorrowedFd<'_>) -> Result<(), Errno> {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    for (command, argument) in [(libc::F_SETOWN, own), (F_SETSIG, libc::SIGKILL), (libc::F_SETFL, libc::O_ASYNC)] {
+        // SAFETY: these commands touch no memory.
+        checked(i64::from(unsafe { libc::fcntl(read.as_raw_fd(), command, argument) }))?;
+    }
+    Ok(())
+}
+
 /// Has an exec close every descriptor from `first` on.
 pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     // SAFETY: no memory is touched, and no descriptor is closed yet.

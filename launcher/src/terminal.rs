@@ -5,7 +5,7 @@
 use crate::spawn::Stream;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::termios::{LocalFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use std::fs::OpenOptions;
 use std::io::IsTerminal;
@@ -125,6 +125,38 @@ fn set_nonblocking(descriptor: BorrowedFd<'_>) -> Result<(), Errno> {
     fcntl(descriptor, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
 }
 
+/// What can be gone on with.
+pub struct Ready {
+    /// For each of the others that were waited for.
+    pub others: Vec<bool>,
+    /// The numbers of the relays.
+    pub relays: Vec<usize>,
+}
+
+/// Waits until one of `waiting` is ready, or bytes can be moved. `patience` says for how long, given that a terminal that
+/// others read is to be looked at again after a pause.
+pub fn wait<'a>(
+    mut waiting: Vec<PollFd<'a>>,
+    relays: &'a [Relay],
+    patience: impl FnOnce(Option<PollTimeout>) -> PollTimeout,
+) -> Result<Ready, Errno> {
+    let paused: Vec<bool> = relays.iter().map(Relay::is_paused).collect();
+    let others = waiting.len();
+    let interests = relays.iter().zip(&paused).enumerate();
+    let (numbers, interests): (Vec<_>, Vec<_>) = interests
+        .filter_map(|(number, (relay, paused))| if *paused { None } else { Some((number, relay.interest()?)) })
+        .unzip();
+    waiting.extend(interests);
+    match nix::poll::poll(&mut waiting, patience(paused.contains(&true).then(|| PAUSE.into()))) {
+        Err(Errno::EINTR) | Ok(_) => {}
+        Err(errno) => return Err(errno),
+    }
+    let mut ready = waiting.iter().map(|poll| poll.any().unwrap_or(false));
+    let others = ready.by_ref().take(others).collect();
+    let relays = numbers.into_iter().zip(ready).filter(|(_, is_ready)| *is_ready).map(|(number, _)| number).collect();
+    Ok(Ready { others, relays })
+}
+
 /// Bytes on their way in one direction.
 pub struct Relay {
     from: OwnedFd,
@@ -138,6 +170,10 @@ pub struct Relay {
 }
 
 const BUFFER: usize = 64 * 1024;
+/// How often what is left of the output is read at most.
+const MOST_READS: u32 = 64;
+/// How often a terminal that others read is looked at again, in milliseconds.
+const PAUSE: u8 = 100;
 
 impl Relay {
     fn new(from: OwnedFd, to: OwnedFd) -> Self {
@@ -161,7 +197,7 @@ impl Relay {
 
     /// May bytes be taken now? A shared terminal is read only in the foreground, and only while it makes lines:
     /// whoever has switched that off reads it himself.
-    pub fn is_paused(&self) -> bool {
+    fn is_paused(&self) -> bool {
         self.shared
             && self.buffer.is_empty()
             && !(tcgetattr(&self.from).is_ok_and(|settings| settings.local_flags.contains(LocalFlags::ICANON))
@@ -169,7 +205,7 @@ impl Relay {
     }
 
     /// What to wait for; nothing once both ends are done with.
-    pub fn interest(&self) -> Option<PollFd<'_>> {
+    fn interest(&self) -> Option<PollFd<'_>> {
         let to = self.to.as_ref()?;
         Some(if self.buffer.is_empty() {
             PollFd::new(self.from.as_fd(), PollFlags::POLLIN)
@@ -206,12 +242,30 @@ impl Relay {
         }
     }
 
+    /// Hands on what there is of the command's output, when others that could write may live on: as much as the pipe, or
+    /// the pty, holds.
+    pub fn empty(&mut self) {
+        // A pty gives 4 KiB at a time, of some 70.
+        for _ in 0..MOST_READS {
+            if !self.is_output {
+                return;
+            }
+            // What has been read is written, however long that takes.
+            let patience = if self.buffer.is_empty() { PollTimeout::ZERO } else { PollTimeout::NONE };
+            let Some(interest) = self.interest() else { return };
+            if nix::poll::poll(&mut [interest], patience) == Ok(0) {
+                return;
+            }
+            self.step();
+        }
+    }
+
     /// Hands on the rest of the command's output, when all that could write has ended.
     pub fn drain(&mut self) {
         while self.is_output {
             let Some(interest) = self.interest() else { return };
             let mut interest = [interest];
-            let _ = nix::poll::poll(&mut interest, nix::poll::PollTimeout::NONE);
+            let _ = nix::poll::poll(&mut interest, PollTimeout::NONE);
             self.step();
         }
     }

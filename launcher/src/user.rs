@@ -35,14 +35,28 @@ struct Account {
     home: Vec<u8>,
 }
 
+/// Who exists where a user is looked up.
+pub struct Inside<'a> {
+    /// This user, and this group.
+    pub contains: &'a dyn Fn(u32, u32) -> bool,
+    /// More than one.
+    pub are_many: bool,
+}
+
 impl User {
     /// Is a name to be looked up?
     pub fn is_named(text: &str) -> bool {
         !text.split(':').all(is_number)
     }
 
-    /// The user of `-u`: `USER[:GROUP]`, each a number or a name. A number is one, whatever the files call so.
+    /// The user of `-u` in a sandbox that is to be made.
     pub fn find(text: &str, caller: Caller, identities: &Identities, root: &Root) -> Result<Self> {
+        let contains = |uid, gid| identities.contain(caller, uid, gid);
+        Self::find_among(text, &Inside { contains: &contains, are_many: identities.are_many() }, root)
+    }
+
+    /// `USER[:GROUP]`, each a number or a name. A number is one, whatever the files call so.
+    pub fn find_among(text: &str, inside: &Inside<'_>, root: &Root) -> Result<Self> {
         let step = || format!("run as user {text}");
         let (user, group) = match text.split_once(':') {
             Some((user, group)) => (user, Some(group)),
@@ -60,8 +74,8 @@ impl User {
             (None, Some(account)) => account.gid,
             (None, None) => uid,
         };
-        if !identities.contain(caller, uid, gid) {
-            return Err(if identities.are_many() {
+        if !(inside.contains)(uid, gid) {
+            return Err(if inside.are_many {
                 Error::new(step(), "it does not exist inside").hint("--userns auto:SIZE tells how many do")
             } else {
                 Error::os(step(), Errno::EPERM)
@@ -70,9 +84,9 @@ impl User {
         }
         // As docker has it: a group that is given is the only one. With one identity there are none to be given.
         let groups = match (&account, group) {
-            (Some(account), None) if identities.are_many() => {
+            (Some(account), None) if inside.are_many => {
                 let mut groups = files.groups_of(user, account.gid)?;
-                groups.retain(|group| identities.contain(caller, uid, *group));
+                groups.retain(|group| (inside.contains)(uid, *group));
                 groups
             }
             _ => Vec::new(),

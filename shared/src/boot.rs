@@ -74,8 +74,11 @@ impl Setup {
     pub const CREDENTIALS: Self = Self(1 << 7);
     /// Report the command's end even if nothing is left of it.
     pub const TELL_END: Self = Self(1 << 8);
+    /// The command joins a sandbox that runs already: nsl-init is no PID 1, but stands outside of the PID namespace that
+    /// its children are born in, and watches over that one command.
+    pub const JOINED: Self = Self(1 << 9);
     /// Every bit that has a meaning.
-    pub const ALL: Self = Self((1 << 9) - 1);
+    pub const ALL: Self = Self((1 << 10) - 1);
 
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {

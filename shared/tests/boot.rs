@@ -135,6 +135,7 @@ proptest! {
             Report::Started,
             Report::Stopped { signal: value },
             Report::Continued,
+            Report::Hosts,
             Report::Exited { code, signal },
         ] {
             prop_assert_eq!(Report::decode(&report.encode()), Some(report));

@@ -124,7 +124,7 @@ pub fn sweep_alone(place: BorrowedFd<'_>) -> usize {
 }
 
 /// Is this the name of a sandbox's cgroup?
-fn is_sandbox(name: &str) -> bool {
+pub fn is_sandbox(name: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     name.strip_prefix("nsl-").is_some_and(|rest| match rest.split_once('-') {
         None => is_number(rest),

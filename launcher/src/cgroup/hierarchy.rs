@@ -64,10 +64,33 @@ fn step(controller: Controllers) -> &'static str {
     }
 }
 
-/// The path of nsl's own cgroup, none without cgroup v2; and the controllers that cgroup v1 has taken.
+/// Where the cgroup of another process lies, if it is not nsl's own as well.
+pub struct Other {
+    /// Its path in the hierarchy.
+    pub name: PathBuf,
+    /// None where no mount shows it.
+    pub directory: Option<PathBuf>,
+}
+
+pub fn other(pid: u32) -> ProcResult<Option<Other>> {
+    let (own, _) = cgroup_of(&Process::myself()?)?;
+    match cgroup_of(&Process::new(pid.cast_signed())?)? {
+        (Some(name), _) if own.as_ref() != Some(&name) => {
+            let directory = in_sight(&mounts()?, &name).map(|(_, directory)| directory);
+            Ok(Some(Other { name, directory }))
+        }
+        _ => Ok(None),
+    }
+}
+
 fn own_cgroup() -> ProcResult<(Option<PathBuf>, Controllers)> {
+    cgroup_of(&Process::myself()?)
+}
+
+/// The path of the cgroup of a process, none without cgroup v2; and the controllers that cgroup v1 has taken.
+fn cgroup_of(process: &Process) -> ProcResult<(Option<PathBuf>, Controllers)> {
     let (mut own, mut in_v1) = (None, Controllers::default());
-    for cgroup in Process::myself()?.cgroups()? {
+    for cgroup in process.cgroups()? {
         if cgroup.hierarchy == 0 {
             own = Some(PathBuf::from(cgroup.pathname));
         } else {

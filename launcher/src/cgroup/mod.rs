@@ -4,9 +4,11 @@
 mod end;
 mod guard;
 mod hierarchy;
+mod joined;
 mod limits;
 mod place;
 
+pub use joined::Joined;
 pub use limits::Limits;
 pub use place::{Controllers, Refusal};
 
@@ -76,10 +78,14 @@ impl Group {
     }
 
     fn memory_event(&self, name: &str) -> u64 {
-        let events = end::read(self.directory.as_fd(), "memory.events").unwrap_or_default();
-        let words = events.lines().filter_map(|line| line.split_once(' '));
-        words.filter(|(key, _)| *key == name).find_map(|(_, count)| count.parse().ok()).unwrap_or_default()
+        memory_event(self.directory.as_fd(), name)
     }
+}
+
+fn memory_event(directory: BorrowedFd<'_>, name: &str) -> u64 {
+    let events = end::read(directory, "memory.events").unwrap_or_default();
+    let words = events.lines().filter_map(|line| line.split_once(' '));
+    words.filter(|(key, _)| *key == name).find_map(|(_, count)| count.parse().ok()).unwrap_or_default()
 }
 
 /// Removes the cgroups of sandboxes whose nsl was killed together with its guard, wherever this nsl would make one.

@@ -1,12 +1,15 @@
 //! The command line as clap reads it: words, no decisions, no I/O. `spec` gives them their meaning.
 
+mod exec;
 mod run;
 mod service;
 
+pub use exec::Exec;
 pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Run};
-pub use service::{Inspect, Kill, Logs, Ps, Rm, Stop, Top, Wait};
+pub use service::{Kill, Logs, Names, Ps, Rm, Stop, Top};
 
-use clap::{Args, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
@@ -21,19 +24,27 @@ pub struct Cli {
 impl Cli {
     /// The words that nsl was called with.
     ///
-    /// clap makes a table of every option of every subcommand, and takes it apart again. `nsl run`, whose start is
-    /// waited for, makes its own and leaves it; what cannot be read so is read again for the message.
+    /// clap makes a table of every option of every subcommand, and takes it apart again. `nsl run` and `nsl exec`, whose
+    /// starts are waited for, make their own and leave it; what cannot be read so is read again for the message.
     pub fn read() -> Result<Self, clap::Error> {
         let mut words = std::env::args_os().skip(1).peekable();
-        if words.peek().is_some_and(|word| word == "run") {
-            let mut table = ManuallyDrop::new(Run::augment_args(clap::Command::new("nsl")));
-            if let Ok(matches) = table.try_get_matches_from_mut(words) {
-                let run = Run::from_arg_matches_mut(&mut *ManuallyDrop::new(matches))?;
-                return Ok(Self { command: Command::Run(Box::new(run)) });
-            }
+        let command = match words.peek().and_then(|word| word.to_str()) {
+            Some("run") => alone(words).map(|run| Command::Run(Box::new(run))),
+            Some("exec") => alone(words).map(Command::Exec),
+            _ => None,
+        };
+        if let Some(command) = command {
+            return Ok(Self { command });
         }
         Self::try_parse()
     }
+}
+
+/// The options of one subcommand, whose name is the first word.
+fn alone<T: Args>(words: impl Iterator<Item = OsString>) -> Option<T> {
+    let mut table = ManuallyDrop::new(T::augment_args(clap::Command::new("nsl")));
+    let matches = table.try_get_matches_from_mut(words).ok()?;
+    T::from_arg_matches_mut(&mut ManuallyDrop::new(matches)).ok()
 }
 
 #[derive(Subcommand)]
@@ -46,14 +57,16 @@ pub enum Command {
     Logs(Logs),
     /// Show what a sandbox and its processes use, again and again
     Top(Top),
+    /// Execute one more command in a sandbox that runs
+    Exec(Exec),
     /// Show all that is known of sandboxes
-    Inspect(Inspect),
+    Inspect(Names),
     /// Ask sandboxes to end, and kill those that do not in time
     Stop(Stop),
     /// Send a signal to the commands of sandboxes
     Kill(Kill),
     /// Wait until sandboxes have ended, and print their exit codes
-    Wait(Wait),
+    Wait(Names),
     /// Remove what is left of sandboxes that have ended
     Rm(Rm),
     /// Show what nsl run --changes kept

@@ -48,9 +48,9 @@ pub struct Run {
     #[arg(long = "mount", value_name = "type=TYPE,...", help_heading = "Root")]
     pub mounts: Vec<OsString>,
 
-    /// Make a veth pair with NAT (veth:NAME: together with all others of NAME, which are found by their hostnames),
-    /// nothing but lo, or use the network of the host, of a file such as /run/netns/NAME (ns:FILE) or of a process
-    /// (container:PID) [default: veth as root, else none]
+    /// veth, a pair of devices with NAT (veth:NAME: together with all others of NAME, which are found by their
+    /// hostnames); pasta, which needs no root; none, nothing but lo; the network of the host, of a file such as
+    /// /run/netns/NAME (ns:FILE) or of a process (container:PID) [default: veth as root, else pasta if installed]
     #[arg(long, value_name = "KIND", value_parser = NetworkKind::parse, help_heading = "Network")]
     pub network: Option<NetworkKind>,
 
@@ -69,6 +69,16 @@ pub struct Run {
     /// Network that the pairs' addresses come from [default: 10.221.0.0/16 and fd6e:736c::/96, or the like]
     #[arg(long, value_name = "NETWORK/PREFIX", conflicts_with = "ip", help_heading = "Network")]
     pub pool: Vec<String>,
+
+    /// Let a port of this host, at one address IP or all, lead to one inside; CONTAINER alone: any free port of this
+    /// host; ranges as in 8000-8010:80-90 [repeatable]
+    #[arg(short, long, value_name = "[IP:]HOST:CONTAINER[/udp]", help_heading = "Network")]
+    pub publish: Vec<String>,
+
+    /// Let the command reach only this: none, ADDRESS[/PREFIX][:PORT[/udp]] or NAME:PORT, resolved at the start
+    /// [repeatable]
+    #[arg(long, value_name = "DESTINATION", help_heading = "Network")]
+    pub egress: Vec<String>,
 
     /// Hostname inside [default: nsl]
     #[arg(long, value_name = "NAME", help_heading = "Network")]
@@ -286,6 +296,8 @@ pub enum NetworkKind {
     /// A pair of virtual devices, one end inside, with NAT to where the host gets (needs root); in a named network, or
     /// apart from all others.
     Veth(Option<String>),
+    /// A tap device inside, and a program that carries what goes through it (as an ordinary user).
+    Pasta,
     /// Nothing but lo.
     None,
     /// The host's network as it is.
@@ -300,6 +312,7 @@ impl NetworkKind {
     fn parse(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "veth" => Ok(Self::Veth(None)),
+            None if text == "pasta" => Ok(Self::Pasta),
             None if text == "none" => Ok(Self::None),
             None if text == "host" => Ok(Self::Host),
             Some(("veth", name)) => Self::name(name).map(|name| Self::Veth(Some(name))),
@@ -309,7 +322,7 @@ impl NetworkKind {
                 Ok(pid @ 1..=0x7fff_ffff) => Ok(Self::Process(pid)),
                 _ => Err("container: takes the ID of a process, as --pidfile writes it".to_owned()),
             },
-            _ => Err("it is veth, veth:NAME, none, host, ns:FILE or container:PID".to_owned()),
+            _ => Err("it is veth, veth:NAME, pasta, none, host, ns:FILE or container:PID".to_owned()),
         }
     }
 

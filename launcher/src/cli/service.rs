@@ -56,8 +56,9 @@ pub struct Top {
     pub name: String,
 }
 
+/// Of nsl inspect and nsl wait.
 #[derive(Args)]
-pub struct Inspect {
+pub struct Names {
     /// Sandboxes, as nsl ps -a names them
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
@@ -83,13 +84,6 @@ pub struct Kill {
     pub signal: String,
 
     /// Sandboxes, as nsl ps names them
-    #[arg(required = true, value_name = "NAME")]
-    pub names: Vec<String>,
-}
-
-#[derive(Args)]
-pub struct Wait {
-    /// Sandboxes, as nsl ps -a names them
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
 }

@@ -24,9 +24,12 @@ const NAMED: usize = 3;
 /// by the same with a version that no starting sandbox relies on: one that comes from then on makes its own, and what
 /// was withdrawn is not there any more to be removed.
 pub fn remove_table() -> Result<bool> {
-    let socket = connect().map_err(|error| failed(&error))?;
+    let socket = match connect() {
+        // The kernel has no netfilter at all, or, below, no nf_tables.
+        Err(error) if nat::errno(&error) == Some(Errno::EPROTONOSUPPORT) => return Ok(false),
+        socket => socket.map_err(|error| failed(&error))?,
+    };
     let look = || match nat::standing(&socket) {
-        // The kernel has no nf_tables.
         Err(error) if matches!(nat::errno(&error), Some(Errno::EINVAL | Errno::EOPNOTSUPP)) => Ok(None),
         found => found.map_err(|error| failed(&error)),
     };

@@ -36,6 +36,12 @@ impl Raw<'_> {
         self.0.windows(bytes.len()).any(|window| window == bytes)
     }
 
+    /// For one that may turn out to be the last.
+    pub(super) fn copy_to(&self, kept: &mut Vec<u8>) {
+        kept.clear();
+        kept.extend_from_slice(self.0);
+    }
+
     /// None for what this version of the protocol's words does not know.
     pub(super) fn decode(&self) -> Option<Message> {
         Message::deserialize(self.0).ok()

@@ -112,6 +112,11 @@ impl Join {
         Ok(Some(Self { source, namespace: Rc::new(namespace), resolv_conf, hosts }))
     }
 
+    /// Says why nobody can be brought there, if so. Changes nothing.
+    pub fn check(&self) -> Result<()> {
+        self.enter()?.leave()
+    }
+
     /// Goes there. A child that is made before `leave` stays there.
     pub fn enter(&self) -> Result<Inside> {
         let own = || format!("open {OWN}");

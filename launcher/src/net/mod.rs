@@ -1,38 +1,86 @@
 //! The network of a sandbox that has one of its own: a veth pair, its addresses, NAT, and the files of names.
 //!
-//! Planning is pure, checking reads the host, creating changes it. What creating makes for one sandbox is dropped by
-//! the kernel when the sandbox's namespace ends; there is no file of state.
+//! Planning is pure, checking reads the host, preparing takes ports of it, creating changes it. What is made for one
+//! sandbox is dropped by the kernel when its namespace ends, or nsl does; there is no file of state.
 
 mod clean;
+mod conntrack;
 mod dump;
+mod egress;
 mod firewall;
 mod forward;
 mod group;
 mod host;
 mod join;
+mod loopback;
 mod members;
 pub mod names;
 mod nat;
 mod nftables;
+mod own;
 mod pair;
+mod pasta;
 mod plan;
+mod publish;
+mod reserve;
+mod resolve;
 mod rtnl;
 mod socket;
 
 pub use clean::remove_table;
+pub use egress::parse_all as permissions;
 pub use forward::settings_that_are_on;
 pub use join::{Inside, Join, Source};
 pub use members::Members;
+pub use pasta::{Pasta, PastaPlan};
 pub use plan::{Addresses, Ends, Request, VethPlan, Wanted, plan};
+pub use publish::{Port, parse_all as publications};
+pub use resolve::Known;
 
 use crate::error::{Error, Result};
+use crate::rlimit::Rlimit;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+
+/// What a network needs of the host before anything is made.
+#[derive(Default)]
+pub struct Prepared {
+    reserved: reserve::Reserved,
+    /// Names of the egress list.
+    pub known: Vec<Known>,
+    /// Those whom the sandbox will ask for names.
+    pub servers: Vec<IpAddr>,
+}
 
 /// What was made, seen from the host.
 pub struct Made {
     /// The name of the host's end.
     pub device: String,
     pub addresses: Addresses,
+    reserved: reserve::Reserved,
+    table: Option<own::Table>,
+}
+
+impl Prepared {
+    /// What the limit of open files was, if it had to be raised for nsl.
+    pub fn limit(&self) -> Option<Rlimit> {
+        self.reserved.limit
+    }
+}
+
+impl Made {
+    /// The ports that lead to the sandbox.
+    pub fn ports(&self) -> &[Port] {
+        &self.reserved.ports
+    }
+
+    /// The sandbox has ended. Says how many connections were refused, if there was a list of those that were not.
+    pub fn settle(&mut self) -> Option<u64> {
+        let refused = self.table.take().and_then(|table| table.refused());
+        // By now nothing leads there anew.
+        conntrack::forget_after(self.ports(), self.addresses);
+        refused
+    }
 }
 
 /// Says why the plan cannot be carried out on this host, if it cannot. Changes nothing.
@@ -43,7 +91,21 @@ pub fn check(plan: &VethPlan) -> Result<()> {
     }
 }
 
-/// Makes the pair and opens the way out. `pid` is a process in the new network namespace, `inside` a
+/// Takes the ports of the host that are to lead to the sandbox, and resolves the names that it may reach.
+pub fn prepare(plan: &VethPlan) -> Result<Prepared> {
+    let known = plan.egress.as_deref().map(resolve::resolve_all).transpose()?.unwrap_or_default();
+    Ok(Prepared { reserved: reserve::reserve(&plan.publications)?, known, servers: Vec::new() })
+}
+
+/// Says which of the ports that pasta is to have cannot be had, and chooses those that any will do for. They are let go
+/// again at once: the sandbox's child would have a copy of the sockets until its exec, and pasta could not bind.
+pub fn prepare_pasta(plan: &PastaPlan) -> Result<Prepared> {
+    let mut reserved = reserve::reserve(&plan.publications)?;
+    reserved.let_go();
+    Ok(Prepared { reserved, ..Prepared::default() })
+}
+
+/// Makes the pair and opens the ways out and in. `pid` is a process in the new network namespace, `inside` a
 /// `NETLINK_ROUTE` socket that was opened there.
 ///
 /// Nothing is undone if this fails, nor at the end: the kernel drops the pair with the namespace, some 40 ms after
@@ -51,8 +113,9 @@ pub fn check(plan: &VethPlan) -> Result<()> {
 ///
 /// The calling process should have one thread: the runtime lives in it, and is gone on return.
 /// A member of a named network is found there by `hostname`.
-pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd, hostname: &str) -> Result<Made> {
+pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: OwnedFd, hostname: &str) -> Result<Made> {
     let _span = tracing::debug_span!("create_network", %plan).entered();
+    let Prepared { reserved, known, servers } = prepared;
     let (pair, ipv6) = rtnl::run(async {
         let (host, inside) = (rtnl::connect()?, rtnl::connect_over(inside));
         let mut pair = pair::make(&host, plan, pid).await?;
@@ -63,9 +126,13 @@ pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd, hostname: &str) -> Res
         }
         let ipv6 = pair.addresses.ipv6.is_some()
             && plan.is_forwarded()
-            && forward::ensure_ipv6(&host, &pair.name, plan.network.is_some()).await?;
+            && forward::ensure_ipv6(&host, &pair.name, plan.has_peers()).await?;
         pair::configure(&host, &inside, &mut pair, ipv6, plan.network.as_ref().map(|_| hostname)).await?;
         check_wish(plan, &pair.addresses, stands)?;
+        reserved.check(pair.addresses)?;
+        if pair.addresses.ipv6.is_some() && reserved.is_on_loopback(Port::is_of_ipv6) {
+            loopback::open_v6(&host, pair.index, &pair.name).await;
+        }
         Ok((pair, ipv6))
     })?;
     if plan.is_forwarded() {
@@ -74,7 +141,14 @@ pub fn create(plan: &VethPlan, pid: u32, inside: OwnedFd, hostname: &str) -> Res
         }
         firewall::check(pair.addresses.ipv4.is_some(), ipv6);
     }
-    Ok(Made { device: pair.name, addresses: pair.addresses })
+    let permissions = plan.egress.as_ref().map(|permissions| resolve::replace(permissions, &known, &servers));
+    let table = own::make(&pair.name, pair.addresses, &reserved.ports, permissions.as_deref())?;
+    if reserved.is_on_loopback(Port::is_of_ipv4) {
+        loopback::open(&pair.name);
+    }
+    conntrack::forget_before(&reserved.ports);
+    reserved.tell();
+    Ok(Made { device: pair.name, addresses: pair.addresses, reserved, table })
 }
 
 /// A pair of the pool's does without IPv6 where the host has none; what was asked for is not left out in silence.

@@ -40,7 +40,7 @@ const CHECK_SOURCE: u16 = 8;
 pub(super) struct Pair {
     pub(super) name: String,
     /// The kernel gives an index once only, unlike a name.
-    index: u32,
+    pub(super) index: u32,
     pub(super) addresses: Addresses,
     /// The index of eth0, in its namespace.
     peer: u32,

@@ -1,6 +1,8 @@
 //! What the user asks of the network, and what nsl makes of it: pure checks, no look at the host.
 
+use super::egress::Permission;
 use super::group;
+use super::publish::Publication;
 use crate::error::{Error, Result};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::borrow::Cow;
@@ -96,18 +98,28 @@ pub struct VethPlan {
     pub network: Option<String>,
     /// There is no way out, nor to the host.
     pub internal: bool,
+    /// Ports of the host that lead to the sandbox.
+    pub publications: Vec<Publication>,
+    /// What the sandbox may reach; none: all that the host does.
+    pub egress: Option<Vec<Permission>>,
 }
 
 impl VethPlan {
     /// The group of the host's device, by which the rules know what holds for it.
     pub(super) fn group(&self) -> u32 {
         let network = self.network.as_deref().map_or(0, group::of_network);
-        network | if self.internal { group::INTERNAL } else { 0 }
+        let bit = |is_set, bit| if is_set { bit } else { 0 };
+        network | bit(self.internal, group::INTERNAL) | bit(self.egress.is_some(), group::LISTED)
     }
 
-    /// Something is forwarded from it.
+    /// Something is forwarded from it, or to it.
     pub(super) fn is_forwarded(&self) -> bool {
-        !self.internal || self.network.is_some()
+        !self.internal || self.has_peers()
+    }
+
+    /// Some of that comes from this host itself.
+    pub(super) fn has_peers(&self) -> bool {
+        self.network.is_some() || !self.publications.is_empty()
     }
 }
 
@@ -130,7 +142,18 @@ impl fmt::Display for VethPlan {
             }
             Wanted::Fixed(addresses) => write!(f, "make a veth pair, {addresses}")?,
         }
-        self.network.iter().try_for_each(|name| write!(f, ", in the network {name}"))
+        self.network.iter().try_for_each(|name| write!(f, ", in the network {name}"))?;
+        for (word, publication) in std::iter::once("; publish").chain(std::iter::repeat(",")).zip(&self.publications) {
+            write!(f, "{word} {publication}")?;
+        }
+        match self.egress.as_deref() {
+            None => Ok(()),
+            Some([]) => f.write_str("; let nothing out"),
+            Some(permissions) => {
+                f.write_str("; let out only to")?;
+                permissions.iter().try_for_each(|permission| write!(f, " {permission}"))
+            }
+        }
     }
 }
 
@@ -152,7 +175,7 @@ pub fn plan(request: &Request<'_>) -> Result<VethPlan> {
         Wanted::Fixed(fixed(request)?)
     };
     let network = request.network.map(str::to_owned);
-    Ok(VethPlan { wanted, network, internal: request.internal })
+    Ok(VethPlan { wanted, network, internal: request.internal, publications: Vec::new(), egress: None })
 }
 
 fn pools(words: &[String]) -> Result<Wanted> {

@@ -72,15 +72,7 @@ impl Plan {
         let user_namespace = identities.is_new();
         let shifted = identities.are_shifted();
         let has_own_network = is_own(spec.network());
-        let mut child = Vec::new();
-        if let Network::Veth(_) = spec.network() {
-            child.push(Step::Netlink);
-        }
-        match identities {
-            Identities::Host => {}
-            Identities::Own => child.push(Step::MapIdentity { uid: spec.caller().uid, gid: spec.caller().gid }),
-            _ => child.push(Step::AwaitIdentities { root: identities.has_root() }),
-        }
+        let mut child = first_steps(spec);
         child.push(Step::PrivateMounts);
         let mut unpack = None;
         match spec.root() {
@@ -126,35 +118,21 @@ impl Plan {
         if spec.terminal() {
             child.push(Step::Terminal);
         }
-        let mut setup = Setup::OLD_ROOT;
         let landlock = &spec.security().landlock;
         if spec.proc() == Proc::New {
             child.push(Step::Proc);
         }
-        if let Network::Veth(_) = spec.network() {
+        if let Network::Veth(_) | Network::Pasta(_) = spec.network() {
             let (first, last) = identities.groups(spec.caller());
             child.push(Step::Ping { first, last });
         }
-        if spec.security().guarded {
-            setup = setup.with(Setup::PROC);
-        }
         if !landlock.is_empty() {
-            setup = setup.with(Setup::LANDLOCK);
             child.push(Step::Landlock(landlock.clone()));
         }
         if spec.read_only() {
             child.push(Step::ReadOnlyRoot);
         }
         child.extend([Step::PivotRoot, Step::Execute]);
-        if has_own_network {
-            setup = setup.with(Setup::LOOPBACK);
-        }
-        if spec.terminal() {
-            setup = setup.with(Setup::TERMINAL);
-        }
-        if !spec.workdir().required {
-            setup = setup.with(Setup::ANY_WORKDIR);
-        }
         Self {
             unpack,
             identities: identities.clone(),
@@ -162,7 +140,7 @@ impl Plan {
             shared: spec.shared(),
             limits: Some(spec.limits()).filter(|limits| *limits != Limits::default()),
             child,
-            setup,
+            setup: setup(spec),
             guarded: spec.security().guarded,
             no_new_privs: spec.security().no_new_privs,
             rlimits: spec.rlimits().to_vec(),
@@ -175,6 +153,14 @@ impl Plan {
         self.unpack = None;
         if let Some(step) = self.child.iter_mut().find(|step| matches!(step, Step::Overlay(_))) {
             *step = Step::Overlay(root);
+        }
+    }
+
+    /// A limit that nsl has changed for itself is the command's as it was, unless it has another.
+    pub fn keep_limit(&mut self, limit: Option<Rlimit>) {
+        let is_set = |limit: &Rlimit| self.rlimits.iter().any(|known| known.resource == limit.resource);
+        if let Some(limit) = limit.filter(|limit| !is_set(limit)) {
+            self.rlimits.push(limit);
         }
     }
 
@@ -204,9 +190,39 @@ impl Plan {
     }
 }
 
+/// Those that the launcher waits for, to make the network.
+fn first_steps(spec: &Spec) -> Vec<Step> {
+    let identities = spec.identities();
+    let identity = match identities {
+        Identities::Host => None,
+        Identities::Own => Some(Step::MapIdentity { uid: spec.caller().uid, gid: spec.caller().gid }),
+        _ => Some(Step::AwaitIdentities { root: identities.has_root() }),
+    };
+    let socket = |is_due| Some(Step::Netlink).filter(|_| is_due);
+    let before = socket(matches!(spec.network(), Network::Veth(_)));
+    // It also tells that the maps stand, by which pasta can enter.
+    let behind = socket(matches!(spec.network(), Network::Pasta(_)));
+    before.into_iter().chain(identity).chain(behind).collect()
+}
+
+/// What the init is to do beside starting the command.
+fn setup(spec: &Spec) -> Setup {
+    let wanted = [
+        (Setup::PROC, spec.security().guarded),
+        (Setup::LANDLOCK, !spec.security().landlock.is_empty()),
+        (Setup::LOOPBACK, is_own(spec.network())),
+        (Setup::TERMINAL, spec.terminal()),
+        (Setup::ANY_WORKDIR, !spec.workdir().required),
+    ];
+    wanted.into_iter().filter(|(_, is_wanted)| *is_wanted).fold(Setup::OLD_ROOT, |setup, (step, _)| setup.with(step))
+}
+
 /// Is it made for the sandbox?
 fn is_own(network: &Network) -> bool {
-    matches!(network, Network::Veth(_) | Network::None)
+    match network {
+        Network::Veth(_) | Network::Pasta(_) | Network::None => true,
+        Network::Host | Network::Join(_) => false,
+    }
 }
 
 /// Does /etc/hosts say what is known only when the network is made?
@@ -256,6 +272,7 @@ impl fmt::Display for Plan {
                 writeln!(f, "  {veth}")?;
                 writeln!(f, "  forward and masquerade what comes from it")?;
             }
+            Network::Pasta(pasta) => writeln!(f, "  {pasta}")?,
             Network::Join(join) => writeln!(f, "  {join}")?,
             Network::None | Network::Host => {}
         }

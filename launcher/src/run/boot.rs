@@ -6,7 +6,6 @@ use crate::plan::Plan;
 use crate::signals::Blocked;
 use crate::spec::Spec;
 use nsl_shared::boot::{Boot, Credentials, Setup, Strings};
-use std::io::Write;
 use std::os::fd::OwnedFd;
 
 /// A sealed file with the message; `kept` is the number of the caller's descriptors that the command gets.
@@ -46,10 +45,5 @@ pub fn message(spec: &Spec, plan: &Plan, blocked: &Blocked, kept: u32) -> Result
         limits: &limits,
         filter: &security.filter,
     };
-    image::message(|file| {
-        let mut file = std::io::BufWriter::new(file);
-        boot.encode(|bytes| file.write_all(bytes))?;
-        file.flush()
-    })
-    .map_err(|errno| Error::os("write the boot message", errno))
+    image::message(&boot).map_err(|errno| Error::os("write the boot message", errno))
 }

@@ -39,7 +39,7 @@ pub fn names(spec: &Spec, plan: &Plan) -> Names {
     let reach = match plan.network {
         Network::Host => names::Reach::Host,
         Network::Veth(VethPlan { internal: true, .. }) | Network::None => names::Reach::Nothing,
-        Network::Veth(_) | Network::Join(_) => names::Reach::Outside,
+        Network::Veth(_) | Network::Pasta(_) | Network::Join(_) => names::Reach::Outside,
     };
     let resolv_conf = match &plan.network {
         Network::Join(Join { resolv_conf: Some(text), .. }) => spec.dns().applied_to(text.clone()),

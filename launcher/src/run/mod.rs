@@ -20,7 +20,7 @@ use crate::plan::Plan;
 use crate::preserve;
 use crate::service::{self, Caller, Service, Side};
 use crate::signals::Blocked;
-use crate::spawn::{self, Luggage};
+use crate::spawn::{self, Files, Luggage};
 use crate::spec::{Network, Spec};
 use crate::store;
 use crate::terminal;
@@ -56,9 +56,6 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, caller: Option<Caller>, ev
     if run.dry_run {
         return show(&plan);
     }
-    if let Network::Veth(veth) = &plan.network {
-        net::check(veth)?;
-    }
     if run.is_registered() {
         let service = events.register(Service::register(run, spec.grace_ms(), caller)?);
         if let Some(socket) = service.notify_socket() {
@@ -66,8 +63,23 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, caller: Option<Caller>, ev
             plan = Plan::new(&spec, host::entries);
         }
     }
+    let mut prepared = net::Prepared::default();
+    match &plan.network {
+        Network::Veth(veth) => {
+            net::check(veth)?;
+            prepared = net::prepare(veth)?;
+        }
+        Network::Join(join) => join.check()?,
+        Network::Pasta(pasta) => prepared = net::prepare_pasta(pasta)?,
+        Network::None | Network::Host => {}
+    }
+    plan.keep_limit(prepared.limit());
     let kept = spec.changes().map(|directory| Kept::new(directory, plan.identities.is_new())).transpose()?;
+    spec.know(&prepared.known);
     let names = host::names(&spec, &plan);
+    if !prepared.known.is_empty() {
+        prepared.servers = net::names::servers(&names.resolv_conf);
+    }
     if let Some(source) = &plan.unpack {
         let root = store::unpacked(source)?;
         spec.found(run, &root)?;
@@ -89,13 +101,14 @@ fn carry_out(run: &cli::Run, preserved: Vec<OwnedFd>, caller: Option<Caller>, ev
     let group = plan.limits.map(Group::new).transpose()?;
     let cgroup = group.as_ref().map(Group::descriptor);
     let kept_directory = kept.as_ref().map(AsFd::as_fd);
-    let luggage = Luggage { init, boot, names: &names, kept: kept_directory, streams, cgroup, preserved };
+    let files = Files { init, boot, streams, preserved };
+    let luggage = Luggage { files, names: &names, kept: kept_directory, cgroup };
     let init = spawn::spawn(&plan, luggage)?;
     if let Some(kept) = &kept {
         kept.started(init.pid)?;
     }
     let signals = blocked.catch()?;
-    let result = Sandbox::new(spec, plan, init, signals, (relays, output), group, events).run();
+    let result = Sandbox::new(spec, plan, init, signals, (relays, output), group, events).run(prepared);
     if let Some(kept) = kept {
         kept.settle();
     }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::log;
 use crate::logs::Output;
-use crate::net;
+use crate::net::{self, Pasta, PastaPlan, VethPlan};
 use crate::pidfile::Pidfile;
 use crate::plan::{Plan, Step};
 use crate::signals::Signals;
@@ -26,6 +26,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use tracing::{debug, debug_span, warn};
 
 const START: &str = "start the sandbox";
+/// How long after pasta has failed one looks for a reason inside, in milliseconds.
+const PATIENCE: u16 = 100;
 
 fn killed_by(step: &'static str, signal: i32) -> Error {
     let name = Signal::try_from(signal).map_or("a signal", Signal::as_str);
@@ -50,6 +52,8 @@ pub struct Sandbox<'a> {
     pub(super) started: bool,
     /// The network that was made for it.
     pub(super) network: Option<net::Made>,
+    /// The program that carries its packets instead, while that lives.
+    pub(super) pasta: Option<Pasta>,
     /// Its /etc/hosts, where that changes.
     pub(super) hosts: Option<HostsFile>,
     pub(super) events: &'a mut Events,
@@ -84,6 +88,7 @@ impl<'a> Sandbox<'a> {
             hung_up: false,
             started: false,
             network: None,
+            pasta: None,
             hosts: None,
             events,
             deadline,
@@ -94,25 +99,23 @@ impl<'a> Sandbox<'a> {
 
     /// Carries it to its end, and gives the exit code. Whatever comes of it: dropping the sandbox restores the terminal
     /// and kills an init that has not ended, and with that goes all the rest.
-    pub fn run(mut self) -> Result<u8> {
-        let result = self.carry_on();
+    pub fn run(mut self, prepared: net::Prepared) -> Result<u8> {
+        let result = self.carry_on(prepared);
+        if let Some(mut pasta) = self.pasta.take_if(|_| self.group.is_some()) {
+            // It may be in a cgroup that nsl made for itself, and is about to remove.
+            pasta.end();
+        }
+        self.events.refused = self.network.as_mut().and_then(net::Made::settle);
         self.blame_memory(result)
     }
 
-    fn carry_on(&mut self) -> Result<u8> {
+    fn carry_on(&mut self, prepared: net::Prepared) -> Result<u8> {
         let established = userns::establish(&self.plan, self.init.pid, self.init.status.as_fd());
         self.held = established.map_err(|error| self.cause_of(error))?;
-        if let Network::Veth(veth) = self.plan.network.clone() {
-            let socket = self.expect(Report::Netlink)?;
-            let members = veth.network.as_deref().map(net::Members::watch).transpose();
-            let members = members.map_err(|error| Error::io("watch who is in the network", &error))?;
-            let created = net::create(&veth, self.init.pid, socket, &self.plan.hostname);
-            let network = created.map_err(|error| self.cause_of(error))?;
-            debug!(addresses = %network.addresses, "the network stands");
-            if self.plan.child.contains(&Step::Hosts) {
-                self.complete_hosts(&network, members)?;
-            }
-            self.network = Some(network);
+        match self.plan.network.clone() {
+            Network::Veth(veth) => self.make_network(&veth, prepared)?,
+            Network::Pasta(pasta) => self.connect(&pasta, prepared)?,
+            Network::None | Network::Host | Network::Join(_) => {}
         }
         if self.spec.terminal() {
             let master = self.expect(Report::Terminal)?;
@@ -145,6 +148,39 @@ impl<'a> Sandbox<'a> {
         }
     }
 
+    /// Makes the veth pair, in step with the child.
+    fn make_network(&mut self, veth: &VethPlan, prepared: net::Prepared) -> Result<()> {
+        let socket = self.expect(Report::Netlink)?;
+        let members = veth.network.as_deref().map(net::Members::watch).transpose();
+        let members = members.map_err(|error| Error::io("watch who is in the network", &error))?;
+        let created = net::create(veth, prepared, self.init.pid, socket, &self.plan.hostname);
+        let network = created.map_err(|error| self.cause_of(error))?;
+        debug!(addresses = %network.addresses, "the network stands");
+        if self.plan.child.contains(&Step::Hosts) {
+            self.complete_hosts(&network, members)?;
+        }
+        self.network = Some(network);
+        Ok(())
+    }
+
+    /// Has pasta connect it. Where nobody asked for that, the sandbox does without if need be.
+    fn connect(&mut self, plan: &PastaPlan, prepared: net::Prepared) -> Result<()> {
+        let socket = self.expect(Report::Netlink)?;
+        match Pasta::start(plan, prepared, self.init.pid, self.init.descriptor()) {
+            Ok(pasta) => self.pasta = Some(pasta),
+            // Who kills the init also keeps pasta from entering; the rest of its end takes a moment.
+            Err(error) if plan.is_required => return Err(self.cause_within(PATIENCE, error)),
+            Err(error) => {
+                self.take_reports()?;
+                warn!("no network inside but lo: {error}");
+            }
+        }
+        if let Some(pasta) = self.pasta.as_mut().filter(|_| self.spec.is_watched()) {
+            pasta.look_up_addresses(socket)?;
+        }
+        Ok(())
+    }
+
     /// Tells of a SIGKILL that came for want of memory.
     fn blame_memory(&mut self, result: Result<u8>) -> Result<u8> {
         let code = result.as_ref().map_or_else(Error::exit_code, |code| *code);
@@ -165,8 +201,13 @@ impl<'a> Sandbox<'a> {
     /// What stands behind a failure on the host's side: what failed inside at the same time, or who killed the init. A
     /// process that is not found any more has yet to end in full.
     fn cause_of(&mut self, error: Error) -> Error {
+        let patience = if error.errno() == Some(Errno::ESRCH) { 1000 } else { 0 };
+        self.cause_within(patience, error)
+    }
+
+    /// The same for an init whose end may show so many milliseconds later.
+    fn cause_within(&mut self, patience: u16, error: Error) -> Error {
         let mut ended = [PollFd::new(self.init.descriptor(), PollFlags::POLLIN)];
-        let patience = if error.errno() == Some(Errno::ESRCH) { 1000_u16 } else { 0 };
         let has_ended = nix::poll::poll(&mut ended, patience) == Ok(1);
         if let Err(inside) = self.take_reports() {
             return inside;

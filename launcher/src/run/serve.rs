@@ -4,11 +4,13 @@ use super::hosts::HostsFile;
 use super::sandbox::Sandbox;
 use crate::deadline::Due;
 use crate::error::{Error, Result};
+use crate::events::Network;
 use crate::hints;
+use crate::log;
 use crate::logs::Output;
 use crate::signals::stop_self;
 use crate::status::{self, Received};
-use crate::terminal::Relay;
+use crate::terminal;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
@@ -18,85 +20,99 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 use tracing::{debug, info};
 
-/// How often a terminal that others read is looked at again, in milliseconds.
-const PAUSE: u8 = 100;
+/// Where something happens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Init,
+    Signals,
+    Reports,
+    /// Other sandboxes of its network have come or gone.
+    News,
+    /// The command says how it is.
+    Notifications,
+    Pasta,
+    Output,
+}
 
 impl Sandbox<'_> {
     /// One round of waiting; true when the init has ended.
     pub(super) fn serve(&mut self) -> Result<bool> {
-        let paused: Vec<bool> = self.relays.iter().map(Relay::is_paused).collect();
-        let mut waiting = vec![
-            PollFd::new(self.init.descriptor(), PollFlags::POLLIN),
-            PollFd::new(self.signals.descriptor(), PollFlags::POLLIN),
-        ];
-        if !self.hung_up {
-            waiting.push(PollFd::new(self.init.status.as_fd(), PollFlags::POLLIN));
+        let (sources, waiting): (Vec<_>, Vec<_>) = self.sources().unzip();
+        let ready = terminal::wait(waiting, &self.relays, |pause| self.patience(pause))
+            .map_err(|errno| Error::os("wait for the command", errno))?;
+        let happened = sources.into_iter().zip(&ready.others).filter(|(_, happened)| **happened);
+        let happened: Vec<Source> = happened.map(|(source, _)| source).collect();
+        let ended = happened.contains(&Source::Init);
+        let has_output = happened.contains(&Source::Output);
+        for source in happened {
+            self.attend(source, ended)?;
         }
-        let news = self.hosts.as_ref().and_then(HostsFile::descriptor);
-        waiting.extend(news.map(|news| PollFd::new(news, PollFlags::POLLIN)));
-        let fixed = waiting.len();
-        let interests = self.relays.iter().zip(&paused).enumerate();
-        let interests: Vec<_> = interests
-            .filter_map(|(index, (relay, paused))| if *paused { None } else { Some((index, relay.interest()?)) })
-            .collect();
-        waiting.extend(interests.iter().map(|(_, interest)| interest.clone()));
-        waiting.extend(self.output.iter().flat_map(Output::interests));
-        let outputs = waiting.len();
-        waiting.extend(self.events.notifications().map(|socket| PollFd::new(socket, PollFlags::POLLIN)));
-        match nix::poll::poll(&mut waiting, self.patience(paused.contains(&true))) {
-            Err(Errno::EINTR) | Ok(_) => {}
-            Err(errno) => return Err(Error::os("wait for the command", errno)),
+        for number in ready.relays {
+            self.relays[number].step();
         }
-        let is_ready = |poll: &PollFd<'_>| poll.any().unwrap_or(false);
-        let (ended, signalled) = (is_ready(&waiting[0]), is_ready(&waiting[1]));
-        let reported = !self.hung_up && is_ready(&waiting[2]);
-        let has_news = news.is_some() && is_ready(&waiting[fixed - 1]);
-        let ready: Vec<usize> = interests
-            .iter()
-            .zip(&waiting[fixed..])
-            .filter(|(_, poll)| is_ready(poll))
-            .map(|((index, _), _)| *index)
-            .collect();
-        let written = waiting[fixed + interests.len()..outputs].iter().any(is_ready);
-        let notified = waiting[outputs..].iter().any(is_ready);
-        if signalled {
-            self.take_signals();
-        }
-        if reported {
-            self.take_reports()?;
-        }
-        if let (true, Some(hosts), Some(made)) = (has_news, &mut self.hosts, &self.network) {
-            hosts.refresh(made);
-        }
-        for index in ready {
-            self.relays[index].step();
-        }
-        if let Some(output) = &mut self.output {
-            if written || output.due().is_some_and(|due| due <= Instant::now()) {
-                output.step();
-            }
-            if let Some(dropped) = output.news() {
-                self.events.dropped(dropped);
-            }
-        }
-        if notified {
-            self.events.notified();
-        }
+        self.take_output(has_output);
         if !ended {
             self.mind_the_deadline();
         }
         Ok(ended)
     }
 
+    /// What there is to wait for beside bytes for the caller, in the order in which it is attended to.
+    fn sources(&self) -> impl Iterator<Item = (Source, PollFd<'_>)> {
+        let reports = (!self.hung_up).then_some((Source::Reports, self.init.status.as_fd()));
+        let news = self.hosts.as_ref().and_then(HostsFile::descriptor).map(|news| (Source::News, news));
+        let notifications = self.events.notifications().map(|socket| (Source::Notifications, socket));
+        let pasta = self.pasta.as_ref().map(|pasta| (Source::Pasta, pasta.descriptor()));
+        let output = self.output.iter().flat_map(Output::interests).map(|poll| (Source::Output, poll));
+        let readable = |(source, descriptor)| (source, PollFd::new(descriptor, PollFlags::POLLIN));
+        [(Source::Init, self.init.descriptor()), (Source::Signals, self.signals.descriptor())]
+            .into_iter()
+            .chain(reports)
+            .chain(news)
+            .chain(notifications)
+            .chain(pasta)
+            .map(readable)
+            .chain(output)
+    }
+
+    fn attend(&mut self, source: Source, ended: bool) -> Result<()> {
+        match source {
+            Source::Signals => self.take_signals(),
+            Source::Reports => self.take_reports()?,
+            Source::News => {
+                if let (Some(hosts), Some(made)) = (&mut self.hosts, &self.network) {
+                    hosts.refresh(made);
+                }
+            }
+            Source::Notifications => self.events.notified(),
+            Source::Pasta if !ended => {
+                let end = self.pasta.take().map(|mut pasta| pasta.end()).unwrap_or_default();
+                log::tell(&format!("the network of the sandbox is gone, it goes on without: pasta ended ({end})"));
+            }
+            Source::Init | Source::Pasta | Source::Output => {}
+        }
+        Ok(())
+    }
+
+    /// Hands output on to the log, if there is some or if it has waited for long enough.
+    fn take_output(&mut self, has_output: bool) {
+        let Some(output) = &mut self.output else { return };
+        if has_output || output.due().is_some_and(|due| due <= Instant::now()) {
+            output.step();
+        }
+        if let Some(dropped) = output.news() {
+            self.events.dropped(dropped);
+        }
+    }
+
     /// How long to wait for something to happen.
-    fn patience(&self, is_paused: bool) -> PollTimeout {
-        let pause = if is_paused { PollTimeout::from(PAUSE) } else { PollTimeout::NONE };
+    fn patience(&self, pause: Option<PollTimeout>) -> PollTimeout {
         let now = Instant::now();
         let due = self.output.as_ref().and_then(Output::due).map(|due| due.saturating_duration_since(now));
         let left = self.deadline.as_ref().and_then(|deadline| deadline.left(now));
-        let Some(left) = left.into_iter().chain(due).min() else { return pause };
+        let Some(left) = left.into_iter().chain(due).min() else { return pause.unwrap_or(PollTimeout::NONE) };
         let left = PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
-        if is_paused { left.min(pause) } else { left }
+        pause.map_or(left, |pause| left.min(pause))
     }
 
     /// As if SIGTERM had been sent to nsl; later there is no more patience.
@@ -136,7 +152,7 @@ impl Sandbox<'_> {
                 Some(step) => return Err(hints::child_step(&self.plan, step, errno)),
                 None => return Err(Error::os("assemble the sandbox", Errno::from_raw(errno))),
             },
-            Report::InitFailed { step, errno } => return Err(hints::init_step(&self.spec, step, errno)),
+            Report::InitFailed { step, errno } => return Err(hints::init_step(&self.spec.subject(), step, errno)),
             // Under a terminal, the stop is the whole job's: the shell that started nsl takes over.
             Report::Stopped { signal } if self.terminal.is_some() && signal != libc::SIGSTOP => {
                 let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(0), Signal::SIGTSTP);
@@ -156,7 +172,8 @@ impl Sandbox<'_> {
                 if let Some(deadline) = &mut self.deadline {
                     deadline.start(Instant::now());
                 }
-                self.events.started(self.init.pid, &self.plan.hostname, self.network.as_ref());
+                let network = self.network.as_ref().map(Network::from).or(self.pasta.as_ref().map(Network::from));
+                self.events.started(self.init.pid, &self.plan.hostname, network);
             }
             Report::Continued => self.events.continued(),
             Report::Stopped { .. } | Report::Netlink | Report::Terminal | Report::Hosts => {}

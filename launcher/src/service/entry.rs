@@ -13,10 +13,13 @@ use std::io::Read;
 use std::os::fd::AsFd;
 
 pub const STATE: &str = "state.json";
+/// A copy of the boot message, for who joins later.
+pub const BOOT: &str = "boot";
 const HINT: &str = "nsl ps -a shows those that there are";
 
 /// What is known of a sandbox.
 pub struct Entry {
+    directory: Directory,
     pub state: State,
     /// The nsl that carries it out is there.
     pub alive: bool,
@@ -59,9 +62,19 @@ impl Entry {
             // Between the two it may have noted its end, or another may have taken the name. Each state is a file of
             // its own, and this one is still open: while it has its name, both are of one moment.
             if directory.holds(STATE, file.as_fd()) {
-                return State::parse(name, &bytes).map(|state| Some(Self { state, alive }));
+                return State::parse(name, &bytes).map(|state| Some(Self { directory, state, alive }));
             }
         }
+    }
+
+    /// The boot message of its init.
+    pub fn boot(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let file = self.directory.file(BOOT, OFlags::RDONLY);
+        file.map_err(Into::into)
+            .and_then(|file| File::from(file).read_to_end(&mut bytes))
+            .map_err(|error| Error::io(format!("read the boot message of {}", self.state.name), &error))?;
+        Ok(bytes)
     }
 
     /// What is so now: nothing that is noted is believed without a living nsl behind it, but the end.

@@ -3,7 +3,7 @@
 use super::entry::Entry;
 use super::state::{State, Status};
 use super::{each, print};
-use crate::cli::Inspect;
+use crate::cli::Names;
 use crate::error::{Error, Result};
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ struct Shown {
     uptime_ms: Option<u64>,
 }
 
-pub fn inspect(options: &Inspect) -> Result<u8> {
+pub fn inspect(options: &Names) -> Result<u8> {
     let mut all = Vec::new();
     let result = each(&options.names, |name| {
         let entry = Entry::find(name)?;

@@ -9,7 +9,7 @@ use crate::logs::{Reader, Wanted};
 pub fn logs(options: &Logs) -> Result<u8> {
     let name = &options.name;
     let wanted = Wanted::new(options)?;
-    let Entry { state, alive } = Entry::find(name)?;
+    let Entry { state, alive, .. } = Entry::find(name)?;
     let step = || format!("show the log of {name}");
     let driver = state.log.as_ref().map_or(LogDriver::File.word(), |log| &log.driver);
     if driver == LogDriver::Journald.word() {

@@ -4,6 +4,7 @@
 mod claim;
 mod directory;
 mod entry;
+mod exec;
 mod inspect;
 mod kill;
 mod lock;
@@ -22,6 +23,7 @@ mod top;
 mod wait;
 
 pub use directory::Directory;
+pub use exec::exec;
 pub use inspect::inspect;
 pub use kill::kill;
 pub use logs::logs;

@@ -22,7 +22,7 @@ impl Process {
     /// This very process, if it has not ended in full. Opened before it is looked at: what has the number later cannot
     /// slip in between.
     pub fn open(self) -> Option<OwnedFd> {
-        let pid = Pid::from_raw(self.pid.cast_signed())?;
+        let pid = Pid::from_raw(i32::try_from(self.pid).ok()?)?;
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
         (Self::of(self.pid) == Some(self)).then_some(pidfd)
     }

@@ -2,6 +2,7 @@
 
 use super::claim::Claim;
 use super::directory::os;
+use super::entry::BOOT;
 use super::monitor::Caller;
 use super::place;
 use super::process::Process;
@@ -16,9 +17,6 @@ use serde_json::Value;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use tracing::warn;
-
-/// A copy of the boot message, for who joins later.
-const BOOT: &str = "boot";
 
 pub struct Service {
     claim: Claim,

@@ -61,6 +61,9 @@ pub struct Exit {
     pub signal: Option<String>,
     pub oom: bool,
     pub timed_out: bool,
+    /// As in the event `exited`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<u64>,
     /// What kept nsl from carrying it on.
     pub error: Option<String>,
 }
@@ -86,16 +89,19 @@ impl State {
     /// Gives the bytes of a file their meaning; `name` is that of the directory.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Self> {
         let step = || format!("read the state of {name}");
-        let hint = || format!("once it has ended, nsl rm {name} removes it");
-        // Of a version to come nothing else is sure.
-        let version = serde_json::from_slice::<Version>(bytes).map(|found| found.version);
-        match (version, serde_json::from_slice::<Self>(bytes)) {
-            (Ok(version), _) if version > VERSION => {
-                let cause = format!("it is that of a newer nsl: version {version}, and this one knows {VERSION}");
-                Err(Error::new(step(), cause).hint("use that nsl"))
-            }
-            (_, Ok(state)) => Ok(state),
-            (_, Err(error)) => Err(Error::new(step(), format!("it is damaged: {error}")).hint(hint())),
+        let newer = |version| {
+            let cause = format!("it is that of a newer nsl: version {version}, and this one knows {VERSION}");
+            Error::new(step(), cause).hint("use that nsl")
+        };
+        match serde_json::from_slice::<Self>(bytes) {
+            Ok(state) if state.version > VERSION => Err(newer(state.version)),
+            Ok(state) => Ok(state),
+            // Of a version to come only that is sure.
+            Err(error) => Err(match serde_json::from_slice::<Version>(bytes) {
+                Ok(Version { version }) if version > VERSION => newer(version),
+                _ => Error::new(step(), format!("it is damaged: {error}"))
+                    .hint(format!("once it has ended, nsl rm {name} removes it")),
+            }),
         }
     }
 

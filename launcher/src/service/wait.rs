@@ -3,11 +3,14 @@
 use super::entry::Entry;
 use super::state::Status;
 use super::{each, print};
-use crate::cli::Wait;
+use crate::cli::Names;
 use crate::error::{Error, Result};
 use rustix::event::{PollFd, PollFlags};
+use std::time::Duration;
 
-pub fn wait(options: &Wait) -> Result<u8> {
+const PAUSE: Duration = Duration::from_millis(1);
+
+pub fn wait(options: &Names) -> Result<u8> {
     each(&options.names, |name| {
         loop {
             let entry = Entry::find(name)?;
@@ -19,9 +22,10 @@ pub fn wait(options: &Wait) -> Result<u8> {
                 (Status::Dead, _) => return Err(Error::new(step(), "its nsl was killed, and it with it")),
                 _ => {}
             }
-            // One that cannot be opened has ended since.
-            if let Some(monitor) = state.monitor.open() {
-                let _ = rustix::event::poll(&mut [PollFd::new(&monitor, PollFlags::IN)], None);
+            match state.monitor.open() {
+                Some(monitor) => drop(rustix::event::poll(&mut [PollFd::new(&monitor, PollFlags::IN)], None)),
+                // It has ended since, and is looked at again; or it lets go of its lock in a moment.
+                None => std::thread::sleep(PAUSE),
             }
         }
     })

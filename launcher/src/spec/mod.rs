@@ -7,9 +7,10 @@ mod words;
 use crate::cgroup::Limits;
 use crate::cli::{LogDriver, Namespace, Proc, Run};
 use crate::error::{Error, Result};
+use crate::hints::Subject;
 use crate::mounts::{self, Mount};
-use crate::net::names::{Dns, Hosts};
-use crate::net::{Join, VethPlan};
+use crate::net::names::{Dns, Entry, Hosts, Target};
+use crate::net::{Join, Known, PastaPlan, VethPlan};
 use crate::pidfile;
 use crate::rlimit::{self, Rlimit};
 use crate::security::Security;
@@ -51,6 +52,8 @@ pub enum Root {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Network {
     Veth(VethPlan),
+    /// Without root.
+    Pasta(PastaPlan),
     None,
     Host,
     /// One that is there already.
@@ -281,6 +284,14 @@ impl Spec {
         &self.dns
     }
 
+    /// These names keep the addresses that they have now.
+    pub fn know(&mut self, known: &[Known]) {
+        let entries = known.iter().flat_map(|(name, addresses)| {
+            addresses.iter().map(|address| Entry { name: name.clone(), target: Target::Address(*address) })
+        });
+        self.hosts.entries.extend(entries);
+    }
+
     /// What /etc/hosts says inside.
     pub fn hosts(&self) -> &Hosts {
         &self.hosts
@@ -344,6 +355,16 @@ impl Spec {
     /// The command's name, as it was given.
     pub fn name(&self) -> &OsStr {
         &self.name
+    }
+
+    /// What a failed start speaks of.
+    pub fn subject(&self) -> Subject<'_> {
+        Subject {
+            name: &self.name,
+            workdir: &self.workdir.path,
+            has_landlock: !self.security.landlock.is_empty(),
+            has_filter: !self.security.filter.is_empty(),
+        }
     }
 
     /// Where the process ID of the init is to be written.
@@ -412,14 +433,14 @@ mod tests {
     }
 
     #[test]
-    fn network_is_veth_for_root_and_none_for_others() {
+    fn network_is_veth_for_root_and_at_most_pasta_for_others() {
         assert!(
             matches!(spec_of(&[], ROOT).unwrap().network(), Network::Veth(veth) if matches!(veth.wanted, Wanted::Pool { .. }))
         );
-        assert_eq!(*spec_of(&[], USER).unwrap().network(), Network::None);
+        assert!(matches!(spec_of(&[], USER).unwrap().network(), Network::None | Network::Pasta(_)));
         assert!(refusal(&["--network", "veth"], USER).contains("needs root"));
+        assert!(refusal(&["--network", "pasta"], ROOT).contains("--network veth"));
         assert!(refusal(&["--network", "none", "--ip", "10.0.0.2/24"], ROOT).contains("--ip"));
-        assert!(refusal(&["--network", "veth:a b"], ROOT).contains("veth:a b"));
     }
 
     #[test]

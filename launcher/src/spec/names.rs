@@ -32,7 +32,7 @@ fn server(text: &str, network: &Network) -> Result<IpAddr> {
         IpAddr::V6(plain) if plain.is_unicast_link_local() => {
             Err(fail("it is valid on one link only, which nobody knows inside").hint("give another of its addresses"))
         }
-        plain if plain.is_loopback() && matches!(network, Network::Veth(_) | Network::None) => {
+        plain if plain.is_loopback() && matches!(network, Network::Veth(_) | Network::Pasta(_) | Network::None) => {
             Err(fail("inside, loopback is the sandbox's own, where this host's servers are not")
                 .hint("give an address that is reached from there, or use --network host"))
         }
@@ -97,6 +97,9 @@ fn check_host_gateway(network: &Network) -> std::result::Result<(), (&'static st
             Err(("with --internal there is no way to this host", "leave one of the two out"))
         }
         Network::Veth(_) | Network::Host => Ok(()),
+        Network::Pasta(_) => {
+            Err(("with pasta the sandbox has this host's addresses itself", "give an address of another host"))
+        }
         Network::None => Err(("with --network none there is no way to this host", "use --network veth")),
         Network::Join(_) => {
             Err(("how this host is reached from a network that was joined, nsl does not know", "give the address"))

@@ -8,7 +8,7 @@ use crate::environment::{Circumstances, Environment};
 use crate::error::{Error, Result};
 use crate::mounts::{Kind, Mount};
 use crate::net::names::{HOSTNAME_MAX, is_hostname};
-use crate::net::{self, Join, Request};
+use crate::net::{self, Join, PastaPlan, Request, VethPlan};
 use crate::preserve;
 use crate::store;
 use crate::units;
@@ -21,6 +21,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tracing::warn;
 
+const NO_PASTA: &str = "there is no pasta in PATH";
 /// The hostname inside, unless another is asked for.
 const HOSTNAME: &str = "nsl";
 
@@ -88,37 +89,72 @@ pub fn changes(directory: &Path) -> Result<PathBuf> {
 }
 
 pub fn network(run: &Run, caller: Caller) -> Result<Network> {
-    let kind = run.network.clone().unwrap_or_else(|| {
-        if caller.is_privileged() {
-            return NetworkKind::Veth(None);
-        }
-        warn!(
-            "no network inside but lo: a veth pair needs root (hint: --network host, or --network none to be silent)"
-        );
-        NetworkKind::None
-    });
-    if !matches!(kind, NetworkKind::Veth(_)) {
-        let asked = [("--ip", !run.ip.is_empty()), ("--pool", !run.pool.is_empty()), ("--internal", run.internal)];
+    let kind = run.network.clone().or(caller.is_privileged().then_some(NetworkKind::Veth(None)));
+    if !matches!(kind, Some(NetworkKind::Veth(_))) {
+        let asked = [
+            ("--ip", !run.ip.is_empty()),
+            ("--pool", !run.pool.is_empty()),
+            ("--internal", run.internal),
+            ("--egress", !run.egress.is_empty()),
+        ];
         if let Some((option, _)) = asked.into_iter().find(|(_, is_asked)| *is_asked) {
             let cause = "only --network veth has what it is about";
             return Err(Error::new(format!("use {option}"), cause).hint("leave one of the two out"));
         }
     }
+    let can_publish = matches!(kind, None | Some(NetworkKind::Veth(_) | NetworkKind::Pasta));
+    if !can_publish && !run.publish.is_empty() {
+        return Err(Error::new("use --publish", "only --network veth and pasta lead from one to another")
+            .hint("leave one of the two out"));
+    }
+    let Some(kind) = kind else { return rootless_network(run, caller) };
     match kind {
         NetworkKind::None => Ok(Network::None),
         NetworkKind::Host => Ok(Network::Host),
+        NetworkKind::Pasta if caller.uid == 0 => {
+            Err(Error::new("use --network pasta", "as root it gives up all privileges, and may not join the sandbox")
+                .hint("--network veth is root's"))
+        }
+        NetworkKind::Pasta => match PastaPlan::find(true, net::publications(&run.publish)?) {
+            Some(pasta) => Ok(Network::Pasta(pasta)),
+            None => Err(Error::new("use --network pasta", NO_PASTA).hint("apt install passt")),
+        },
         NetworkKind::Namespace(path) => join(net::Source::File(path), caller),
         NetworkKind::Process(pid) => join(net::Source::Process(pid), caller),
         NetworkKind::Veth(_) if !caller.is_privileged() => {
             Err(Error::os("make a veth pair", Errno::EPERM).hint("that needs root; --network none or host do not"))
         }
-        NetworkKind::Veth(network) => Ok(Network::Veth(net::plan(&Request {
-            ip: &run.ip,
-            gateway: &run.gateway,
-            pool: &run.pool,
-            network: network.as_deref(),
-            internal: run.internal,
-        })?)),
+        NetworkKind::Veth(network) => {
+            let request = Request {
+                ip: &run.ip,
+                gateway: &run.gateway,
+                pool: &run.pool,
+                network: network.as_deref(),
+                internal: run.internal,
+            };
+            let (publications, egress) = (net::publications(&run.publish)?, net::permissions(&run.egress)?);
+            Ok(Network::Veth(VethPlan { publications, egress, ..net::plan(&request)? }))
+        }
+    }
+}
+
+/// Where nothing is asked for: what there is. Ports are of use with pasta alone.
+fn rootless_network(run: &Run, caller: Caller) -> Result<Network> {
+    let publications = net::publications(&run.publish)?;
+    let must_be = !publications.is_empty();
+    let package = if caller.uid == 0 { "" } else { "apt install passt, " };
+    match PastaPlan::find(must_be, publications).filter(|_| caller.uid != 0) {
+        Some(pasta) => Ok(Network::Pasta(pasta)),
+        None if must_be => {
+            Err(Error::new("use --publish", NO_PASTA).hint(format!("{package}or root's --network veth")))
+        }
+        None => {
+            warn!(
+                "no network inside but lo: a veth pair needs root, and {NO_PASTA} (hint: {package}--network host, or \
+                 --network none to be silent)"
+            );
+            Ok(Network::None)
+        }
     }
 }
 

@@ -104,6 +104,33 @@ impl Identities {
     }
 }
 
+/// Who exists in the user namespace of a process.
+pub struct Maps {
+    users: Map,
+    groups: Map,
+}
+
+impl Maps {
+    pub fn of(pid: u32) -> std::io::Result<Self> {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
+        Ok(Self { users: Map::read(&read("uid_map")?), groups: Map::read(&read("gid_map")?) })
+    }
+
+    pub fn contain(&self, uid: u32, gid: u32) -> bool {
+        self.users.contains(uid) && self.groups.contains(gid)
+    }
+
+    /// Are there others than one user?
+    pub fn are_many(&self) -> bool {
+        self.users.size() > 1
+    }
+
+    /// Does root exist?
+    pub fn have_root(&self) -> bool {
+        self.contain(0, 0)
+    }
+}
+
 /// What is done on the host, for `--dry-run`.
 impl fmt::Display for Identities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -97,6 +97,21 @@ impl Map {
         Self(vec![Line { inside: 0, outside }])
     }
 
+    /// The text of /proc/PID/uid_map or gid_map.
+    pub fn read(text: &str) -> Self {
+        let line = |line: &str| {
+            let mut numbers = line.split_ascii_whitespace().map_while(|word| word.parse().ok());
+            let (inside, first, count) = (numbers.next()?, numbers.next()?, numbers.next()?);
+            Some(Line { inside, outside: Range { first, count } })
+        };
+        Self(text.lines().filter_map(line).collect())
+    }
+
+    /// How many ids there are inside.
+    pub fn size(&self) -> u32 {
+        self.0.iter().fold(0, |size, line| size.saturating_add(line.outside.count))
+    }
+
     /// The id `own` of the host is `inside`; the others, from 0 on, come from `ranges`, which are apart and without
     /// `own`, until there are `size` ids, or no more ranges.
     pub fn around(own: u32, inside: u32, ranges: &[Range], size: u32) -> Self {
@@ -155,6 +170,16 @@ impl fmt::Display for Map {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_map_is_read_as_the_kernel_writes_it() {
+        let map = Map::read("         0       1000          1\n         1     100000      65535\n");
+        assert_eq!(map.numbers().collect::<Vec<_>>(), [[0, 1000, 1], [1, 100_000, 65535]]);
+        assert!(map.contains(0) && map.contains(65535) && !map.contains(65536));
+        assert_eq!((map.size(), Map::read("").size()), (65536, 0));
+        // All that there is.
+        assert!(Map::read("0 0 4294967295\n").contains(u32::MAX - 1));
+    }
 
     fn range(first: u32, count: u32) -> Range {
         Range::new(first, count).expect("a range")

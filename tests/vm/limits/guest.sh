@@ -169,6 +169,61 @@ inside_the_cgroup_is_the_root() {
     is "$(cat /tmp/out)" "0::/"
 }
 
+# --- nsl exec -----------------------------------------------------------------------------------------------------
+
+# joined OPTIONS... -- CHECK: in a sandbox called web with these limits.
+joined() {
+    mkdir -p /var/log
+    options=
+    while [ "$1" != -- ]; do
+        options="$options $1"
+        shift
+    done
+    shift
+    # shellcheck disable=SC2086 # they are words
+    $sandbox -d --name web $options -- sleep 1234 >/dev/null
+    # Not as a condition: there the shell would ignore -e.
+    set +e
+    (set -e; "$@")
+    result=$?
+    set -e
+    nsl rm -f web >/dev/null
+    return $result
+}
+joined_memory() {
+    ran 0 nsl exec web cat /proc/self/cgroup
+    is "$(cat /tmp/out)" "0::/"
+    is "$(file cgroup.procs | wc -l)" 2
+    ran 137 nsl exec web dd if=/dev/zero of=/dev/null bs=100M count=1
+    is "$(cat /tmp/err)" "nsl: the command was killed: the sandbox has used more memory than --memory allows"
+    ran 137 nsl exec web sh -c 'kill -9 $$'
+    quiet
+    : >/tmp/ready
+    nsl exec web sh -c 'echo ready; exec sleep 1234' >/tmp/ready 2>/tmp/err &
+    until_true is_ready
+    nsl stop web >/dev/null
+    status 137 wait $!
+    is "$(cat /tmp/err)" "nsl: the command was killed: the sandbox web has ended"
+}
+joined_processes() {
+    ran 0 nsl exec web true
+    ran 2 nsl exec web sh -c 'true & wait'
+    grep -q "can't fork" /tmp/err
+}
+# Without room for its command, and without room for what watches over that.
+joined_too_many() {
+    ran 125 nsl exec web true
+    told "cannot start a process" "Resource temporarily unavailable" "--pids-limit" "needs room for two"
+}
+exec_is_within_the_limits() {
+    joined -m 32m --cpus 0.5 -- joined_memory
+    joined --pids-limit 3 -- joined_processes
+}
+exec_beyond_the_limit_of_processes_is_told() {
+    joined --pids-limit 2 -- joined_too_many
+    joined --pids-limit 1 -- joined_too_many
+}
+
 # --- the end -------------------------------------------------------------------------------------------------------
 
 failed_starts_leave_nothing() {
@@ -245,6 +300,27 @@ what_two_kills_leave_is_swept_by_the_next() {
         status 137 wait $!
         nothing_left
     done
+}
+# Also without another run, and then what lives stays.
+what_two_kills_leave_is_removed_by_clean() {
+    : >/tmp/ready
+    $sandbox -m 32m -- sh -c 'trap "exit 5" TERM; echo ready; sleep 1234 & wait' >/tmp/ready &
+    living=$!
+    until_true is_ready
+    group=$(groups)
+    : >/tmp/ready
+    $sandbox -m 32m -- sh -c 'echo ready; sleep 1234' >/tmp/ready &
+    launcher=$!
+    until_true is_ready
+    kill_hard "$(child $launcher nsl-guard)" $launcher
+    wait $launcher || true
+    is "$(groups | wc -l)" 2
+    said=$(nsl clean | head -n 1)
+    left=$(groups)
+    kill $living
+    status 5 wait $living
+    is "$said" "removed 1 cgroup of nsl that was killed"
+    is "$left" "$group"
 }
 sandboxes_that_live_are_not_swept() {
     : >/tmp/ready
@@ -330,6 +406,31 @@ user_with_a_cgroup_has_limits() {
     take_it_back
     return $result
 }
+# From a cgroup beside that of the sandbox, not from outside.
+user_executes_where_he_may() {
+    give_user_a_cgroup
+    set +e
+    (
+        set -e
+        mkdir -p /tmp/home
+        chown 1000:1000 /tmp/home
+        export XDG_RUNTIME_DIR=/tmp/home HOME=/tmp/home
+        ran 0 delegated "exec $sandbox -d --name web -m 32m -- sleep 1234"
+        ran 125 as_user "nsl exec web true"
+        told "start a process in the cgroup /user/nsl-" "use nsl exec where nsl run was started"
+        mkdir $top/user/beside
+        chown -R 1000:1000 $top/user/beside
+        ran 0 sh -c "echo 0 >$top/user/beside/cgroup.procs; exec su -s /bin/sh user -c 'exec nsl exec web cat /proc/self/cgroup'"
+        is "$(cat /tmp/out)" "0::/"
+        as_user "nsl rm -f web"
+    )
+    result=$?
+    set -e
+    rmdir $top/user/beside
+    until_true user_left
+    take_it_back
+    return $result
+}
 user_left() { is_empty $top/user && [ -z "$(ls -d $top/user/*/ 2>/dev/null)$(cat $top/user/cgroup.subtree_control)" ]; }
 killed_launcher_of_a_user_leaves_no_cgroup() {
     give_user_a_cgroup
@@ -404,11 +505,14 @@ check "the limit of processes stops a fork bomb" pids_limit_stops_a_fork_bomb
 check "the limit of CPUs holds" cpu_limit_holds
 check "all limits hold at once" all_limits_at_once
 check "inside, the cgroup is the root" inside_the_cgroup_is_the_root
+check "what nsl exec runs is within the limits" exec_is_within_the_limits
+check "nsl exec beyond the limit of processes is told" exec_beyond_the_limit_of_processes_is_told
 check "failed starts leave nothing" failed_starts_leave_nothing
 check "a launcher killed at any moment leaves no cgroup" killed_launcher_leaves_no_cgroup
 check "an init killed at any moment leaves no cgroup" killed_init_leaves_no_cgroup
 check "a killed guard leaves no cgroup" killed_guard_leaves_no_cgroup
 check "what two kills leave is swept by the next run" what_two_kills_leave_is_swept_by_the_next
+check "what two kills leave is removed by nsl clean" what_two_kills_leave_is_removed_by_clean
 check "launcher and guard killed at any moment leave what is swept" \
     launcher_and_guard_killed_at_any_moment_leave_what_is_swept
 check "sandboxes that live are not swept" sandboxes_that_live_are_not_swept
@@ -417,6 +521,7 @@ check "cgroups of others are left alone" cgroups_of_others_are_left_alone
 check "the guard keeps nothing of the caller's" guard_keeps_nothing_of_the_callers
 check "a user without a cgroup of his own is told" user_without_a_cgroup_is_told
 check "a user with a cgroup of his own has limits" user_with_a_cgroup_has_limits
+check "a user executes commands in the cgroup of his sandbox where he may" user_executes_where_he_may
 check "a killed launcher of a user leaves no cgroup" killed_launcher_of_a_user_leaves_no_cgroup
 check "mounts that will not do are told" other_mounts_are_told
 check "nested sandboxes have limits where they can" nested_sandboxes_have_limits_where_they_can

@@ -63,9 +63,9 @@ without_ipv6_an_address_of_it_is_refused() {
 }
 
 other_network() { [ "$(readlink /proc/"$1"/ns/net)" != "$(readlink /proc/self/ns/net)" ]; }
-# A host beyond this one, which knows no way back to a sandbox. TCP, and enough of it to see what the rules do to it.
-network_reaches_beyond_the_host() {
-    unshare -n sleep 60 &
+# A host beyond this one, 10.9.0.2, which knows no way back to a sandbox.
+make_beyond() {
+    unshare -n sleep 600 &
     beyond=$!
     until_true other_network $beyond
     ip link add way type veth 2>/dev/null || ip link add way type veth peer name way-peer
@@ -78,14 +78,32 @@ network_reaches_beyond_the_host() {
     ip link set way up
     nsenter -t $beyond -n ip link set "$peer" up
     nsenter -t $beyond -n ip address add 10.9.0.2/24 dev "$peer"
-    result=0
+}
+listens() { grep -q "^ *[0-9]*: 00000000:$(printf %04X "$2") .* 0A " /proc/"$1"/net/tcp; }
+# Enough to see what the rules do to it.
+network_reaches_beyond_the_host() {
     head -c 10000000 /dev/urandom >/var/sent
     nsenter -t $beyond -n nc -l -p 7000 -e cat /var/sent &
-    is "$(nsl run -- sh -c 'for _ in 1 2 3 4 5; do nc -w 5 10.9.0.2 7000 </dev/null | md5sum && exit; sleep 0.2; done')" \
-        "$(md5sum </var/sent)" || result=1
-    kill -9 $beyond
-    ip link delete way
-    return $result
+    until_true listens $beyond 7000
+    is "$(nsl run -- sh -c 'nc -w 5 10.9.0.2 7000 </dev/null | md5sum')" "$(md5sum </var/sent)"
+}
+published_port_leads_inside() {
+    nsl run -p 8000:7001 -p 127.0.0.1:8001:7001 -- sh -c 'for _ in 1 2; do nc -l -p 7001 -e echo inside; done' &
+    sandbox=$!
+    ask() { for _ in $(seq 50); do "$@" </dev/null 2>/dev/null && return; sleep 0.1; done; }
+    is "$(ask nsenter -t $beyond -n nc -w 5 10.9.0.1 8000)" inside
+    is "$(ask nc -w 5 127.0.0.1 8001)" inside
+    status 0 wait $sandbox
+}
+egress_list_holds() {
+    for port in 7002 7003; do
+        nsenter -t $beyond -n nc -l -p $port -e echo $port &
+        until_true listens $beyond $port
+    done
+    # shellcheck disable=SC2016
+    is "$(nsl run --egress 10.9.0.2:7002 -- sh -c 'for port in 7003 7002; do
+        nc -w 3 10.9.0.2 $port </dev/null 2>/dev/null || echo refused; done')" "$(printf 'refused\n7002')"
+    kill $!
 }
 the_table_is_removed() {
     is "$(nsl clean | head -n 1)" "removed the nftables table inet nsl"
@@ -96,7 +114,8 @@ kernel_complained_of_nothing() {
     if dmesg | grep -E 'BUG:|WARNING:|Oops|segfault|general protection|unregister_netdevice'; then return 1; fi
 }
 
-links_before=$(links)
+first_links=$(links)
+links_before=$first_links
 echo "# Linux $(uname -r), up since $(cut -d ' ' -f 1 /proc/uptime) s"
 check "the machine has no IPv6" machine_has_no_ipv6
 hide veth nf_tables
@@ -107,7 +126,14 @@ check "without nf_tables what takes rules is refused" without_nf_tables_what_tak
 bring_back nf_tables
 check "without IPv6 there is IPv4" without_ipv6_there_is_ipv4
 check "without IPv6 an address of it is refused" without_ipv6_an_address_of_it_is_refused
+make_beyond
+links_before=$(links)
 check "the network reaches beyond the host" network_reaches_beyond_the_host
+check "a published port leads inside" published_port_leads_inside
+check "an egress list holds" egress_list_holds
+kill -9 $beyond
+ip link delete way
+links_before="$first_links"
 check "the table is removed, and made again" the_table_is_removed
 check "the kernel complained of nothing" kernel_complained_of_nothing
 summary

@@ -45,7 +45,9 @@ impl Hosts {
             text.push(b'\n');
         };
         if !own.is_empty() {
-            own.iter().for_each(|address| push(line(*address, &self.hostname)));
+            for address in own {
+                push(line(*address, &self.hostname));
+            }
         } else if !self.shared.as_deref().is_some_and(|shared| has_name(shared, &self.hostname)) {
             push(line(Ipv4Addr::new(127, 0, 1, 1), &self.hostname));
         }

@@ -5,7 +5,7 @@ mod hosts;
 mod resolv;
 
 pub use hosts::{Entry, HOSTNAME_MAX, Hosts, Target, is_hostname, line};
-pub use resolv::{Dns, Reach, resolv_conf};
+pub use resolv::{Dns, Reach, resolv_conf, servers};
 
 use crate::confined;
 use crate::error::Error;
@@ -57,9 +57,11 @@ pub fn read_in(root: impl AsFd, path: &str) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn regular(file: &OwnedFd) -> io::Result<()> {
-    match FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) {
-        FileType::RegularFile => Ok(()),
+/// The length of a regular file.
+fn regular(file: &OwnedFd) -> io::Result<usize> {
+    let found = rustix::fs::fstat(file)?;
+    match FileType::from_raw_mode(found.st_mode) {
+        FileType::RegularFile => Ok(found.st_size as usize),
         FileType::Directory => Err(rustix::io::Errno::ISDIR.into()),
         _ => Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file")),
     }
@@ -67,8 +69,9 @@ fn regular(file: &OwnedFd) -> io::Result<()> {
 
 /// Its lines as far as [`LONGEST`] reaches, and whether that is all.
 fn text(file: OwnedFd) -> io::Result<(Vec<u8>, bool)> {
-    regular(&file)?;
-    let mut text = Vec::new();
+    let length = regular(&file)?;
+    // With room to spare, the end is found by one read more.
+    let mut text = Vec::with_capacity(length.min(LONGEST) + 64);
     File::from(file).take(LONGEST as u64 + 1).read_to_end(&mut text)?;
     if text.len() <= LONGEST {
         return Ok((text, true));

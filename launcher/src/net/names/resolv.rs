@@ -56,6 +56,12 @@ impl Dns {
     }
 }
 
+/// The servers that a resolv.conf names.
+pub fn servers(resolv_conf: &[u8]) -> Vec<IpAddr> {
+    let named = lines(resolv_conf).filter(|(keyword, _)| *keyword == b"nameserver");
+    named.filter_map(|(_, line)| str::from_utf8(line).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()).collect()
+}
+
 /// What /etc/resolv.conf says inside. `root` is the host's root directory.
 ///
 /// Never a server that the host does not use itself, unless it was asked for: if nsl finds none, it says so and leaves
@@ -202,10 +208,17 @@ mod tests {
     }
 
     #[test]
+    fn servers_are_those_that_resolvers_ask() {
+        let found =
+            servers(b"search lan\nnameserver 192.0.2.53 # one\nnameserver\t2001:db8::53\n#nameserver 9.9.9.9\n");
+        assert_eq!(found, ["192.0.2.53", "2001:db8::53"].map(|text| text.parse::<IpAddr>().unwrap()));
+    }
+
+    #[test]
     fn odd_lines_are_read_as_the_resolver_reads_them() {
         let (text, servers) = filtered("nameserver 192.0.2.1\r\n\r\nsearch lan\r\nnameserver fd00::53");
         assert_eq!((text.as_str(), servers), ("nameserver 192.0.2.1\nsearch lan\nnameserver fd00::53\n", 2));
-        let many: String = (0..100).map(|number| format!("nameserver 192.0.2.{number}\n")).collect();
+        let many = "nameserver 192.0.2.1\n".repeat(100);
         assert_eq!(filtered(&many), (many.clone(), 100));
         assert_eq!(without_local_servers(b"\0\xff\n nameserver \xff\n").text, b"\0\xff\n");
     }

@@ -50,11 +50,11 @@ pub(in crate::net) fn name_starts(key: MetaKey, is: Operator, prefix: &str) -> P
     vec![load(key), compare(is, prefix.as_bytes())]
 }
 
-/// The device at `key` is called so.
-pub(in crate::net) fn name_is(key: MetaKey, name: &str) -> Phrase {
+/// The device at `key` is, or is not, called so.
+pub(in crate::net) fn name_is(key: MetaKey, is: Operator, name: &str) -> Phrase {
     let mut bytes = name.as_bytes().to_vec();
     bytes.resize(NAME_MAX, 0);
-    vec![load(key), compare(Operator::Equal, &bytes)]
+    vec![load(key), compare(is, &bytes)]
 }
 
 /// What is at `key`, a number such as a mark or a group, is, or is not, `value` in the bits of `mask`.
@@ -110,12 +110,15 @@ pub(in crate::net) fn address(end: End, is: Operator, address: IpAddr, prefix: u
         IpAddr::V4(address) => (is_ipv4(), address.octets().to_vec()),
         IpAddr::V6(address) => (is_ipv6(), address.octets().to_vec()),
     };
+    if prefix == 0 {
+        return version;
+    }
     let mask: Vec<u8> = (0..bytes.len() as u32).map(|byte| mask_of_byte(prefix, byte)).collect();
     let network: Vec<u8> = bytes.iter().zip(&mask).map(|(byte, mask)| byte & mask).collect();
     let offset = offset_of(end, bytes.len() as u32);
     // Whole bytes need no mask, which nft(8) knows too.
     let whole = usize::from(prefix / 8);
-    let condition = if prefix > 0 && prefix.is_multiple_of(8) {
+    let condition = if prefix.is_multiple_of(8) {
         vec![payload(NETWORK_HEADER, offset, whole as u32, 0), compare(is, &network[..whole])]
     } else {
         let load = payload(NETWORK_HEADER, offset, bytes.len() as u32, 0);

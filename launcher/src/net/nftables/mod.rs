@@ -3,8 +3,6 @@
 //!
 //! Source: `include/uapi/linux/netfilter/nf_tables.h`; nft(8) prints what `nft --debug=netlink` sends.
 
-#![allow(dead_code, unused_imports, reason = "published ports and egress lists will use the rest")]
-
 mod expressions;
 mod sets;
 #[cfg(test)]
@@ -52,7 +50,7 @@ pub(super) fn connect() -> io::Result<OwnedFd> {
     open(Some(rustix::net::netlink::NETFILTER))
 }
 
-pub(super) fn message(family: NetfilterProtoFamily, flags: u16, inner: NfTablesMessage) -> Message {
+pub(super) fn message<T: Into<NetfilterMessageInner>>(family: NetfilterProtoFamily, flags: u16, inner: T) -> Message {
     let mut message = NetlinkMessage::from(NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), inner));
     message.header.flags = NLM_F_REQUEST | flags;
     message
@@ -73,9 +71,26 @@ pub(super) fn commit(socket: &OwnedFd, messages: impl IntoIterator<Item = Messag
 }
 
 /// Sends all `messages` at once and reads the whole answer; the first error in it is the result.
+pub(super) fn ask(socket: &OwnedFd, messages: &mut [Message]) -> io::Result<Vec<Message>> {
+    let answer = exchange(socket, messages)?;
+    match answer.iter().find_map(error_of) {
+        Some(error) => Err(error),
+        None => Ok(answer),
+    }
+}
+
+/// The error that a message of an answer is.
+pub(super) fn error_of(message: &Message) -> Option<io::Error> {
+    match &message.payload {
+        NetlinkPayload::Error(error) if error.code.is_some() => Some(error.to_io()),
+        _ => None,
+    }
+}
+
+/// Sends all `messages` at once and reads the whole answer, errors and all.
 ///
 /// The kernel has queued the answer when the send returns, and makes more of it as it is read.
-pub(super) fn ask(socket: &OwnedFd, messages: &mut [Message]) -> io::Result<Vec<Message>> {
+pub(super) fn exchange(socket: &OwnedFd, messages: &mut [Message]) -> io::Result<Vec<Message>> {
     let mut request = Vec::with_capacity(4096);
     for message in messages {
         message.finalize();
@@ -87,25 +102,20 @@ pub(super) fn ask(socket: &OwnedFd, messages: &mut [Message]) -> io::Result<Vec<
         sockopt::set_socket_send_buffer_size_force(socket, 2 * request.len())?;
     }
     send(socket, &request, SendFlags::empty())?;
-    let (mut answer, mut failure) = (Vec::new(), None);
+    let mut answer = Vec::new();
+    let mut space = Vec::with_capacity(MESSAGE_MAX);
     loop {
-        let mut space = Vec::with_capacity(MESSAGE_MAX);
+        space.clear();
         match recv(socket, spare_capacity(&mut space), RecvFlags::DONTWAIT) {
             Ok(_) => {
                 let mut bytes = space.as_slice();
                 while !bytes.is_empty() {
                     let message = Message::deserialize(bytes).map_err(io::Error::other)?;
-                    if let NetlinkPayload::Error(error) = &message.payload
-                        && error.code.is_some()
-                    {
-                        // What is behind it would be taken for the answer to the next request.
-                        failure.get_or_insert_with(|| error.to_io());
-                    }
                     bytes = bytes.get((message.header.length as usize).next_multiple_of(4)..).unwrap_or_default();
                     answer.push(message);
                 }
             }
-            Err(rustix::io::Errno::AGAIN) => return failure.map_or(Ok(answer), Err),
+            Err(rustix::io::Errno::AGAIN) => return Ok(answer),
             Err(errno) => return Err(errno.into()),
         }
     }

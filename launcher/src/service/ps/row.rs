@@ -17,8 +17,8 @@ pub struct Row {
     /// The init's, as the host has it.
     pid: Option<u32>,
     uptime_ms: Option<u64>,
-    /// Percent of one CPU, since the start.
-    cpu_percent: Option<f64>,
+    /// The time that it has used of CPUs.
+    cpu_ms: Option<u64>,
     memory_bytes: Option<u64>,
     processes: Option<u32>,
     ports: Vec<String>,
@@ -36,17 +36,13 @@ impl Row {
         let init = state.init.filter(|_| entry.alive && status != Status::Exited);
         let usage = init.and_then(|init| processes.usage(init));
         let uptime_ms = entry.uptime_ms();
-        let cpu = usage.as_ref().zip(uptime_ms).map(|(usage, uptime)| {
-            let thousandths = usage.ticks * 1_000_000 / ticks_per_second() / uptime.max(1);
-            f64::from(u32::try_from(thousandths).unwrap_or(u32::MAX)) / 10.0
-        });
         Self {
             name: state.name.clone(),
             status,
             words: words(entry, uptime_ms),
             pid: init.map(|init| init.pid),
             uptime_ms,
-            cpu_percent: cpu,
+            cpu_ms: usage.as_ref().map(|usage| usage.ticks * 1000 / ticks_per_second()),
             memory_bytes: usage.as_ref().map(|usage| usage.memory),
             processes: usage.as_ref().map(|usage| usage.processes),
             ports: init.and(state.network.as_ref()).map(ports).unwrap_or_default(),
@@ -68,7 +64,7 @@ impl Row {
                 lines => format!("{}, {lines} lines dropped", self.words),
             },
             or_none(self.pid.map(|pid| pid.to_string())),
-            or_none(self.cpu_percent.map(|percent| format!("{percent:.1}%"))),
+            or_none(self.cpu_ms.zip(self.uptime_ms).map(share)),
             or_none(self.memory_bytes.map(size)),
             or_none(self.processes.map(|count| count.to_string())),
             or_none(ports),
@@ -111,6 +107,12 @@ fn duration(milliseconds: u64) -> String {
     if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
 }
 
+/// How much of one CPU it has used since its start.
+fn share((used, uptime): (u64, u64)) -> String {
+    let thousandths = used * 1000 / uptime.max(1);
+    format!("{}.{}%", thousandths / 10, thousandths % 10)
+}
+
 /// A size in a unit in which it is a number of at most four digits, rounded down.
 fn size(bytes: u64) -> String {
     let mut shown = bytes * 10;
@@ -124,24 +126,20 @@ fn size(bytes: u64) -> String {
     format!("{}T", shown / 10)
 }
 
-/// What is published, as one asks for it with `-p`.
+/// What is published: the port of the host, and the one that it leads to.
 fn ports(network: &Value) -> Vec<String> {
     let published = network["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let word = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
+    let shown = |port: &Value| {
+        let number = |name: &str| port[name].as_u64().unwrap_or_default();
+        let ip = match port["host_ip"].as_str() {
+            Some(ip) if ip.contains(':') => format!("[{ip}]:"),
+            Some(ip) => format!("{ip}:"),
+            None => String::new(),
+        };
+        let protocol = port["protocol"].as_str().unwrap_or_default();
+        format!("{ip}{}->{}/{protocol}", number("host_port"), number("container_port"))
     };
-    published
-        .iter()
-        .map(|port| match port {
-            Value::Object(parts) => {
-                let part = |name: &str| parts.get(name).map(word).unwrap_or_default();
-                format!("{}:{}->{}/{}", part("address"), part("host"), part("inside"), part("protocol"))
-            }
-            other => word(other),
-        })
-        .collect()
+    published.iter().map(shown).collect()
 }
 
 /// A command as one types it, on one line: what a terminal would obey is shown by name.
@@ -190,6 +188,22 @@ mod tests {
         {
             assert_eq!(size(bytes), words);
         }
+    }
+
+    #[test]
+    fn cpu_time_is_a_share_of_the_time() {
+        let shares = [(0, 0), (1, 1000), (10, 10_000), (1500, 1000), (999, 1000)].map(share);
+        assert_eq!(shares, ["0.0%", "0.1%", "0.1%", "150.0%", "99.9%"]);
+    }
+
+    #[test]
+    fn ports_are_shown_with_where_they_lead() {
+        let network = serde_json::json!({"ports": [
+            {"host_ip": null, "host_port": 8080, "container_port": 80, "protocol": "tcp"},
+            {"host_ip": "127.0.0.1", "host_port": 53, "container_port": 53, "protocol": "udp"},
+            {"host_ip": "::1", "host_port": 1, "container_port": 2, "protocol": "tcp"}]});
+        assert_eq!(ports(&network), ["8080->80/tcp", "127.0.0.1:53->53/udp", "[::1]:1->2/tcp"]);
+        assert!(ports(&Value::Null).is_empty());
     }
 
     #[test]
