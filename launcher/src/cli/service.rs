@@ -48,8 +48,8 @@ pub struct Logs {
 
 #[derive(Args)]
 #[command(after_help = "\
-q or Ctrl-C ends it. If stdout is no terminal it shows one second, and ends. CPU is in percent of one CPU, MEM what a \
-process has in memory; net counts from the start of the sandbox.")]
+q or Ctrl-C ends it. If stdout is no terminal it shows what happens in one second, and ends. CPU is in percent of one \
+CPU, MEM is what each process has in memory.")]
 pub struct Top {
     /// Sandbox, as nsl ps names it
     #[arg(value_name = "NAME")]

@@ -74,7 +74,7 @@ impl Row {
 }
 
 /// The status as one says it.
-fn words(entry: &Entry, uptime_ms: Option<u64>) -> String {
+pub fn words(entry: &Entry, uptime_ms: Option<u64>) -> String {
     let state = &entry.state;
     let ago = || state.ended_after_boot_ms.map(|ended| state::since_boot_ms().saturating_sub(ended));
     match entry.status() {
@@ -114,7 +114,7 @@ fn share((used, uptime): (u64, u64)) -> String {
 }
 
 /// A size in a unit in which it is a number of at most four digits, rounded down.
-fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     let mut shown = bytes * 10;
     for unit in ["", "K", "M", "G"] {
         if shown < 10_000 {
@@ -143,7 +143,7 @@ fn ports(network: &Value) -> Vec<String> {
 }
 
 /// A command as one types it, on one line: what a terminal would obey is shown by name.
-fn line(command: &[String]) -> String {
+pub fn line(command: &[String]) -> String {
     let shown = |word: &String| {
         word.chars()
             .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
