@@ -258,7 +258,9 @@ fn on_a_full_disk_lines_are_counted_and_the_command_goes_on() {
     // Nobody is held up by it.
     let json = host.nsl(["ps", "--json"]).run().stdout();
     assert!(json.contains("\"dropped_lines\": ") && !json.contains("\"dropped_lines\": 0"), "{json}");
-    host.sh(&format!("mount -o remount,size=100m /var/log/nsl; touch {DIR}/go"));
+    host.sh("mount -o remount,size=100m /var/log/nsl");
+    wait_until("the log tells of it", || log(&host, "web").contains(" stderr F nsl: "));
+    host.sh(&format!("touch {DIR}/go"));
     end(&host, "web");
     adds_up(&host, 100_010);
     let log = log(&host, "web");
@@ -298,7 +300,8 @@ fn closed_streams_are_no_end() {
         stat.rsplit(' ').nth(52 - 14).expect("a number").to_owned()
     };
     let before = ticks();
-    std::thread::sleep(Duration::from_millis(100));
+    // What takes longer than a tick of its clock.
+    (0..10).for_each(|_| drop(host.nsl(["ps"]).run()));
     assert_eq!(before, ticks(), "it waits, and does not spin");
     host.nsl(["logs", "web"]).run().assert_code(0).assert_stdout("");
     remove(&host, "web");

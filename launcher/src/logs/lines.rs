@@ -135,13 +135,10 @@ impl Lines {
                 self.record(state, (source, heads), false, [&begun, now]);
                 text = later;
             } else if is_whole {
-                self.record(state, (source, heads), true, [&begun, text]);
+                return self.record(state, (source, heads), true, [&begun, text]);
             } else {
                 self.streams[source as usize].begun = begun;
                 self.streams[source as usize].begun.extend_from_slice(text);
-                return;
-            }
-            if is_whole && text.len() <= room {
                 return;
             }
         }

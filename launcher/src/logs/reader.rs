@@ -50,18 +50,15 @@ fn since(text: &str) -> Result<SystemTime> {
 
 /// RFC 3339, in UTC or with an offset.
 fn time(text: &str) -> Option<SystemTime> {
-    if let Ok(time) = humantime::parse_rfc3339_weak(text) {
-        return Some(time);
-    }
+    let parse = |text| humantime::parse_rfc3339_weak(text).ok();
     let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
-    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
-    let offset_s = hours.parse::<u16>().ok()? * 3600 + minutes.parse::<u16>().ok().filter(|m| *m < 60)? * 60;
-    let (time, by) = (humantime::parse_rfc3339_weak(local).ok()?, Duration::from_secs(offset_s.into()));
-    match offset.as_bytes()[0] {
-        b'+' => time.checked_sub(by),
-        b'-' => time.checked_add(by),
-        _ => None,
+    if !offset.starts_with(['+', '-']) {
+        return parse(text);
     }
+    let (hours, minutes) = offset[1..].split_once(':')?;
+    let (hours, minutes) = (hours.parse::<u16>().ok()?, minutes.parse::<u16>().ok().filter(|minutes| *minutes < 60)?);
+    let by = Duration::from_secs(u64::from(hours * 60 + minutes) * 60);
+    if offset.starts_with('+') { parse(local)?.checked_sub(by) } else { parse(local)?.checked_add(by) }
 }
 
 pub struct Reader {

@@ -76,11 +76,16 @@ impl Sequence {
     /// A file only ever gets older names. Looked for from the newest name on, it has not been seen yet when it gets the
     /// next one, or it has: none is missed, and one that is seen twice is the same.
     fn look(&self, known: Option<(u64, u64)>) -> Result<(Vec<Part>, bool)> {
-        let names = self.directory.names().map_err(Error::from)?;
-        // One more comes with each time that the others are renamed.
-        let oldest = names.iter().filter_map(|name| files::age(name)).max().unwrap_or_default() + 2;
         let mut found: Vec<Part> = Vec::new();
-        for age in 0..=oldest {
+        let mut oldest = self.oldest()?;
+        for age in 0.. {
+            // There may be more of them by now.
+            if age > oldest {
+                oldest = self.oldest()?;
+                if age > oldest {
+                    break;
+                }
+            }
             let part = match self.directory.file(&files::name(age), OFlags::RDONLY) {
                 Ok(file) => Part::new(file.into())?,
                 Err(rustix::io::Errno::NOENT) => continue,
@@ -94,5 +99,11 @@ impl Sequence {
             }
         }
         Ok((found, false))
+    }
+
+    /// The age of the oldest one; or a bit more, since they may get older while they are listed.
+    fn oldest(&self) -> Result<u32> {
+        let names = self.directory.names().map_err(Error::from)?;
+        Ok(names.iter().filter_map(|name| files::age(name)).max().unwrap_or_default() + 2)
     }
 }
