@@ -69,5 +69,21 @@ fn build_init(out: &Path) {
         .status()
         .expect("cannot run cargo for nsl-init");
     assert!(status.success(), "cannot build nsl-init: cargo says why above");
-    println!("cargo:rustc-env=NSL_INIT={}", built.join(&target).join("release/nsl-init").display());
+    let init = built.join(&target).join("release/nsl-init");
+    trim(&init);
+    println!("cargo:rustc-env=NSL_INIT={}", init.display());
+}
+
+/// Cuts off what the linker leaves room for behind the last segment: headers of sections, of which there are none.
+fn trim(init: &Path) {
+    let bytes = std::fs::read(init).expect("cannot read nsl-init");
+    // Elf64_Ehdr and Elf64_Phdr of elf(5), little-endian.
+    let number =
+        |at: usize, size: usize| bytes[at..at + size].iter().rev().fold(0, |sum, byte| sum << 8 | *byte as usize);
+    let (first, size, count) = (number(32, 8), number(54, 2), number(56, 2));
+    let ends =
+        (0..count).map(|index| first + index * size).map(|header| number(header + 8, 8) + number(header + 32, 8));
+    let end = ends.max().expect("nsl-init has segments");
+    let file = std::fs::File::options().write(true).open(init).expect("cannot open nsl-init");
+    file.set_len(end as u64).expect("cannot trim nsl-init");
 }

@@ -304,3 +304,17 @@ fn the_list_is_right_while_many_start_and_stop() {
         remove(&host, name);
     }
 }
+
+#[test]
+fn a_monitor_that_does_nothing_any_more_is_killed_at_last() {
+    let host = crate::host!();
+    for command in [&["stop", "-t", "100ms"][..], &["rm", "-f"]] {
+        start(&host, "web", &["--", "sleep", "1000"]);
+        let monitor = nix::unistd::Pid::from_raw(process(&host, "web", "monitor").cast_signed());
+        nix::sys::signal::kill(monitor, nix::sys::signal::Signal::SIGSTOP).expect("stop the monitor");
+        host.nsl([command, &["web"]].concat()).run().assert_prints("web");
+        assert_eq!(host.processes(), [0; 0]);
+        assert_eq!(line(&host, "web").is_some_and(|line| line.contains(" Dead ")), command[0] == "stop");
+        host.nsl(["rm", "-f", "web"]).run().assert_code(0);
+    }
+}

@@ -237,7 +237,34 @@ fn an_ordinary_user_has_sandboxes_of_his_own() {
     as_user(&host, &["stop", "web"]).run().assert_prints("web");
     as_user(&host, &["rm", "web"]).run().assert_prints("web");
     assert!(!log.exists());
-    host.nsl(["ps"]).as_user().run().assert_refused(125, &["XDG_RUNTIME_DIR is not set", "hint: "]);
+    host.nsl(["ps"]).as_user().run().assert_refused(125, &["XDG_RUNTIME_DIR, and it is not set", "hint: "]);
+}
+
+#[test]
+fn an_ordinary_users_sandboxes_tell_the_truth_too() {
+    let host = crate::host!();
+    make_home(&host);
+    let start = || {
+        let words = ["run", "-d", "--network", "none", "--name", "web", "--", "sleep", "1000"];
+        as_user(&host, &words).run().assert_prints("web");
+    };
+    let inspect = || {
+        let output = as_user(&host, &["inspect", "web"]).run();
+        output.assert_code(0);
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")[0].clone()
+    };
+    for (which, status) in [("monitor", "dead"), ("init", "exited")] {
+        start();
+        kill_hard(inspect()[which]["pid"].as_u64().expect("a number") as u32);
+        wait_until("nothing of it lives", || host.processes().is_empty());
+        assert_eq!(inspect()["status"], status);
+        // The name is free again.
+        start();
+        assert_eq!(inspect()["status"], "running");
+        as_user(&host, &["rm", "-f", "web"]).run().assert_prints("web");
+        host.assert_clean();
+    }
+    assert_eq!(host.sh(&format!("ls -A {DIR}/run/nsl {DIR}/home/.local/state/nsl/log")).matches("web").count(), 0);
 }
 
 #[test]
@@ -398,4 +425,23 @@ fn what_makes_the_network_keeps_nothing_of_the_callers_either() {
     host.command("bash", ["-c", &script]).run().assert_prints("web");
     assert!(line(&host, "web").expect("a line").contains(" 127.0.0.1:8080->80/tcp "));
     remove(&host, "web");
+}
+
+#[test]
+fn more_are_listed_than_files_may_be_open() {
+    let host = crate::host!();
+    let names: Vec<String> = (0..12).map(|number| format!("web-{number:02}")).collect();
+    for name in &names {
+        start(&host, name, &["--", "sleep", "1000"]);
+    }
+    let limited = |words: &[&str]| host.command("prlimit", [&["--nofile=12", NSL], words].concat()).run();
+    limited(&["ps", "-q"]).assert_prints(&names.join("\n"));
+    let listed = limited(&["ps"]);
+    listed.assert_code(0).assert_quiet();
+    assert_eq!(listed.stdout().lines().count(), 1 + names.len());
+    // One for each is open while they end.
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let words = [&["--nofile=12:100", NSL, "stop"], &names[..]].concat();
+    host.command("prlimit", words).run().assert_prints(&names.join("\n"));
+    host.nsl([&["rm"], &names[..]].concat()).run().assert_code(0);
 }

@@ -66,7 +66,8 @@ fn keep_descriptors(count: u32) -> Result<(), Errno> {
         sys::duplicate(boot::KEPT_FD + number, 3 + number)?;
     }
     // At the exec: until then a failure can be told.
-    sys::close_on_exec_from(3 + count)
+    sys::close_on_exec_from(3 + count);
+    Ok(())
 }
 
 /// Takes what is not in `allowed` out of the bounding set, for ever.

@@ -91,7 +91,9 @@ fn report_failure(failure: &Failure) {
 /// Everything up to the running command; returns its process ID and what was asked for, or what failed of `step`.
 fn boot_up(status: BorrowedFd<'_>, options: &mut Options, step: &mut InitStep) -> Result<(i32, Setup), Errno> {
     let (mut loaded, boot) = setup::read_boot_message()?;
-    let launcher_ended = if boot.setup().contains(Setup::JOINED) { LAUNCHER_ENDED } else { Signal::KILL };
+    let setup = boot.setup();
+    let joined = setup.contains(Setup::JOINED);
+    let launcher_ended = if joined { LAUNCHER_ENDED } else { Signal::KILL };
     setup::end_with_launcher(status, launcher_ended)?;
     options.rewrites.set(launcher_ended, Signal::KILL.number() as u8);
     setup::carry_out(&boot, step)?;
@@ -104,7 +106,6 @@ fn boot_up(status: BorrowedFd<'_>, options: &mut Options, step: &mut InitStep) -
         options.stop_signal = signal;
         options.rewrites.set(Signal::TERM, signal.number() as u8);
     }
-    let setup = boot.setup();
     *step = InitStep::Fork;
     let vectors = loaded.vectors(&boot)?;
     let command = start::start(&Command {
@@ -114,6 +115,7 @@ fn boot_up(status: BorrowedFd<'_>, options: &mut Options, step: &mut InitStep) -
         terminal: setup.contains(Setup::TERMINAL).then(|| sys::descriptor(0)),
         dispositions: Some(Kept { ignores_chld: false }),
         boot: Some(&boot),
+        joined,
     })
     .map_err(|(failure, _)| {
         *step = failure.step;
@@ -153,6 +155,7 @@ fn alone(mut arguments: sys::Arguments, mask: SignalSet, inherited: Kept, end: O
             terminal: None,
             dispositions: options.program.keeps_dispositions().then_some(inherited),
             boot: None,
+            joined: false,
         };
         let text = vectors.name().to_bytes();
         match start::start(&command) {

@@ -9,7 +9,7 @@ use nsl_init::cli::Home;
 use nsl_init::message::Line;
 use nsl_init::number;
 use nsl_init::path::{self, Candidates};
-use nsl_shared::boot::{InitStep, Message, Setup};
+use nsl_shared::boot::{InitStep, Message};
 use nsl_shared::signal::{Signal, SignalSet};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{Access, Mode, OFlags};
@@ -27,6 +27,8 @@ pub struct Command<'a> {
     pub dispositions: Option<Kept>,
     /// What a sandbox takes from it; nothing outside of one.
     pub boot: Option<&'a Message<'static>>,
+    /// It joins a sandbox whose processes see it, but not this one.
+    pub joined: bool,
 }
 
 /// The dispositions that were inherited, all of which are still in place but for SIGCHLD's.
@@ -51,15 +53,14 @@ pub fn start(command: &Command<'_>) -> Result<Started, (Failure, i32)> {
     let mut failure = None;
     // Where others can see the new process, and perhaps trace it, it has no hand in the memory of this one, which is out
     // of their sight.
-    let joined = command.boot.is_some_and(|boot| boot.setup().contains(Setup::JOINED));
     let run = &mut || {
         let failed = run(command, init, place);
-        if joined {
+        if command.joined {
             crate::report_failure(&failed);
         }
         failure = Some(failed);
     };
-    let pid = sys::vfork(run, !joined).map_err(|errno| (Failure { step: InitStep::Fork, errno }, 0))?;
+    let pid = sys::vfork(run, !command.joined).map_err(|errno| (Failure { step: InitStep::Fork, errno }, 0))?;
     match failure {
         None => Ok(Started { pid, foreground: matches!(place, Place::Foreground(_)) }),
         Some(failure) => Err((failure, pid)),
@@ -142,10 +143,10 @@ fn become_command(command: &Command<'_>, place: Place, step: &mut InitStep) -> R
     }
     if let Some(boot) = command.boot {
         confine::confine(boot, step)?;
-        if boot.setup().contains(Setup::JOINED) {
-            // A PID 1 takes all along that it started. Not before: a change of the user takes it away.
-            sys::set_parent_death_signal(Signal::KILL);
-        }
+    }
+    if command.joined {
+        // A PID 1 takes all along that it started. Not before: a change of the user takes it away.
+        sys::set_parent_death_signal(Signal::KILL);
     }
     match command.dispositions {
         None => sys::default_dispositions(),

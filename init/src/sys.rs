@@ -557,10 +557,11 @@ pub fn close_from(first: u32) {
 }
 
 /// Has an exec close every descriptor from `first` on.
-pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+pub fn close_on_exec_from(first: u32) {
     const CLOSE_RANGE_CLOEXEC: usize = 4;
-    // SAFETY: no memory is touched, and no descriptor is closed yet.
-    checked(unsafe { syscall!(Sysno::close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(|_| ())
+    // SAFETY: no memory is touched, and no descriptor is closed yet; nsl, without which nothing calls this, needs a kernel
+    // that knows the flag.
+    let _ = unsafe { syscall!(Sysno::close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) };
 }
 
 /// Gives up the session's terminal, which is on `terminal` (`TIOCNOTTY`, ioctl_tty(2)).

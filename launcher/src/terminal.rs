@@ -2,7 +2,8 @@
 //!
 //! No descriptor of a terminal of the host's enters a sandbox: the command has a pty of its own, or pipes.
 
-use crate::spawn::Stream;
+use crate::signals::stop_self;
+use crate::spawn::{Init, Stream};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -131,36 +132,18 @@ fn set_nonblocking(descriptor: BorrowedFd<'_>) -> Result<(), Errno> {
     fcntl(descriptor, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
 }
 
-/// What can be gone on with.
-pub struct Ready {
-    /// For each of the others that were waited for.
-    pub others: Vec<bool>,
-    /// The numbers of the relays.
-    pub relays: Vec<usize>,
-}
-
-/// Waits until one of `waiting` is ready, or bytes can be moved. `patience` says for how long, given that a terminal that
-/// others read is to be looked at again after a pause.
-pub fn wait<'a>(
-    mut waiting: Vec<PollFd<'a>>,
-    relays: &'a [Relay],
-    patience: impl FnOnce(Option<PollTimeout>) -> PollTimeout,
-) -> Result<Ready, Errno> {
-    let paused: Vec<bool> = relays.iter().map(Relay::is_paused).collect();
-    let others = waiting.len();
-    let interests = relays.iter().zip(&paused).enumerate();
-    let (numbers, interests): (Vec<_>, Vec<_>) = interests
-        .filter_map(|(number, (relay, paused))| if *paused { None } else { Some((number, relay.interest()?)) })
-        .unzip();
-    waiting.extend(interests);
-    match nix::poll::poll(&mut waiting, patience(paused.contains(&true).then(|| PAUSE.into()))) {
-        Err(Errno::EINTR) | Ok(_) => {}
-        Err(errno) => return Err(errno),
+/// Stops the command, gives the terminal back, stops; and the other way round when continued.
+pub fn suspend(init: &Init, terminal: &mut Option<Terminal>) {
+    init.signal(libc::SIGTSTP);
+    if let Some(terminal) = terminal {
+        terminal.leave();
     }
-    let mut ready = waiting.iter().map(|poll| poll.any().unwrap_or(false));
-    let others = ready.by_ref().take(others).collect();
-    let relays = numbers.into_iter().zip(ready).filter(|(_, is_ready)| *is_ready).map(|(number, _)| number).collect();
-    Ok(Ready { others, relays })
+    stop_self();
+    if let Some(terminal) = terminal {
+        terminal.enter();
+        terminal.copy_size();
+    }
+    init.signal(libc::SIGCONT);
 }
 
 /// Bytes on their way in one direction.
@@ -179,7 +162,7 @@ const BUFFER: usize = 64 * 1024;
 /// How often what is left of the output is read at most.
 const MOST_READS: u32 = 64;
 /// How often a terminal that others read is looked at again, in milliseconds.
-const PAUSE: u8 = 100;
+pub const PAUSE: u8 = 100;
 
 impl Relay {
     fn new(from: OwnedFd, to: OwnedFd) -> Self {
@@ -203,7 +186,7 @@ impl Relay {
 
     /// May bytes be taken now? A shared terminal is read only in the foreground, and only while it makes lines:
     /// whoever has switched that off reads it himself.
-    fn is_paused(&self) -> bool {
+    pub fn is_paused(&self) -> bool {
         self.shared
             && self.buffer.is_empty()
             && !(tcgetattr(&self.from).is_ok_and(|settings| settings.local_flags.contains(LocalFlags::ICANON))
@@ -211,7 +194,7 @@ impl Relay {
     }
 
     /// What to wait for; nothing once both ends are done with.
-    fn interest(&self) -> Option<PollFd<'_>> {
+    pub fn interest(&self) -> Option<PollFd<'_>> {
         let to = self.to.as_ref()?;
         Some(if self.buffer.is_empty() {
             PollFd::new(self.from.as_fd(), PollFlags::POLLIN)

@@ -119,7 +119,8 @@ fn the_command_is_no_child_of_the_init_and_its_orphans_are() {
 #[test]
 fn signals_are_handed_on() {
     let host = crate::host!();
-    start(&host, "web", &["--", "sleep", "1000"]);
+    // What that is rewritten to is the sandbox's own command's alone.
+    start(&host, "web", &["--stop-signal", "USR1", "--", "sleep", "1000"]);
     for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2] {
         let name = &signal.as_str()[3..];
         let script = format!("trap 'echo {name}; exit 5' {name}; echo up; while :; do sleep 0.01; done");

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 /// Bytes that are read at once: a page, and up to as many as a pipe has while it is found full.
 const LEAST: usize = 4 << 10;
 const MOST: usize = 64 << 10;
+/// So often that takes all that a pipe can hold (`pipe-max-size`, proc_sys_fs(5)), and comes to an end.
+const ROUNDS: usize = (1 << 20) / LEAST;
 /// How often it is noted at most that something was dropped.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -114,9 +116,13 @@ impl Output {
     /// Takes the rest, when all that could write has ended. Who got an end from the command and lives elsewhere is not
     /// waited for.
     pub fn drain(&mut self) {
-        while self.take() {
+        let mut rounds = 0;
+        while rounds < ROUNDS && self.take() {
             let is_held = self.is_held();
-            let Some(lines) = self.lines.as_mut().filter(|_| is_held) else { continue };
+            let Some(lines) = self.lines.as_mut().filter(|_| is_held) else {
+                rounds += 1;
+                continue;
+            };
             let left = lines.due().map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()));
             let left = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
             let mut event: Vec<_> =

@@ -57,6 +57,9 @@ pub(super) fn make(
         let error = Error::io(format!("make the nftables table inet {device}"), &error);
         match error.errno() {
             Some(Errno::EOPNOTSUPP) => error.hint("--publish and --egress need Linux 5.12 with nf_tables"),
+            Some(Errno::E2BIG) => {
+                error.hint("the kernel has places for about 1,000 sandboxes with published ports or lists")
+            }
             Some(Errno::EEXIST) => error.hint("the nsl of a sandbox that has ended still has it: is it stopped?"),
             _ => error,
         }

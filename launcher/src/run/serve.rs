@@ -8,9 +8,8 @@ use crate::events::Network;
 use crate::hints;
 use crate::log;
 use crate::logs::Output;
-use crate::signals::stop_self;
 use crate::status::{self, Received};
-use crate::terminal;
+use crate::terminal::{self, PAUSE, Relay};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
@@ -31,24 +30,24 @@ enum Source {
     /// The command says how it is.
     Notifications,
     Pasta,
+    Relay(usize),
     Output,
 }
 
 impl Sandbox<'_> {
     /// One round of waiting; true when the init has ended.
     pub(super) fn serve(&mut self) -> Result<bool> {
-        let (sources, waiting): (Vec<_>, Vec<_>) = self.sources().unzip();
-        let ready = terminal::wait(waiting, &self.relays, |pause| self.patience(pause))
-            .map_err(|errno| Error::os("wait for the command", errno))?;
-        let happened = sources.into_iter().zip(&ready.others).filter(|(_, happened)| **happened);
-        let happened: Vec<Source> = happened.map(|(source, _)| source).collect();
-        let ended = happened.contains(&Source::Init);
-        let has_output = happened.contains(&Source::Output);
-        for source in happened {
-            self.attend(source, ended)?;
+        let paused: Vec<bool> = self.relays.iter().map(Relay::is_paused).collect();
+        let (sources, mut waiting): (Vec<_>, Vec<_>) = self.sources(&paused).unzip();
+        match nix::poll::poll(&mut waiting, self.patience(paused.contains(&true))) {
+            Err(Errno::EINTR) | Ok(_) => {}
+            Err(errno) => return Err(Error::os("wait for the command", errno)),
         }
-        for number in ready.relays {
-            self.relays[number].step();
+        let ready = sources.into_iter().zip(&waiting).filter(|(_, poll)| poll.any().unwrap_or(false));
+        let ready: Vec<Source> = ready.map(|(source, _)| source).collect();
+        let (ended, has_output) = (ready.contains(&Source::Init), ready.contains(&Source::Output));
+        for source in ready {
+            self.attend(source, ended)?;
         }
         self.take_output(has_output);
         if !ended {
@@ -57,12 +56,14 @@ impl Sandbox<'_> {
         Ok(ended)
     }
 
-    /// What there is to wait for beside bytes for the caller, in the order in which it is attended to.
-    fn sources(&self) -> impl Iterator<Item = (Source, PollFd<'_>)> {
+    /// What there is to wait for, in the order in which it is attended to.
+    fn sources(&self, paused: &[bool]) -> impl Iterator<Item = (Source, PollFd<'_>)> {
         let reports = (!self.hung_up).then_some((Source::Reports, self.init.status.as_fd()));
         let news = self.hosts.as_ref().and_then(HostsFile::descriptor).map(|news| (Source::News, news));
         let notifications = self.events.notifications().map(|socket| (Source::Notifications, socket));
         let pasta = self.pasta.as_ref().map(|pasta| (Source::Pasta, pasta.descriptor()));
+        let relays = self.relays.iter().enumerate().filter(|(index, _)| !paused[*index]);
+        let relays = relays.filter_map(|(index, relay)| Some((Source::Relay(index), relay.interest()?)));
         let output = self.output.iter().flat_map(Output::interests).map(|poll| (Source::Output, poll));
         let readable = |(source, descriptor)| (source, PollFd::new(descriptor, PollFlags::POLLIN));
         [(Source::Init, self.init.descriptor()), (Source::Signals, self.signals.descriptor())]
@@ -72,6 +73,7 @@ impl Sandbox<'_> {
             .chain(notifications)
             .chain(pasta)
             .map(readable)
+            .chain(relays)
             .chain(output)
     }
 
@@ -89,6 +91,7 @@ impl Sandbox<'_> {
                 let end = self.pasta.take().map(|mut pasta| pasta.end()).unwrap_or_default();
                 log::tell(&format!("the network of the sandbox is gone, it goes on without: pasta ended ({end})"));
             }
+            Source::Relay(index) => self.relays[index].step(),
             Source::Init | Source::Pasta | Source::Output => {}
         }
         Ok(())
@@ -106,13 +109,14 @@ impl Sandbox<'_> {
     }
 
     /// How long to wait for something to happen.
-    fn patience(&self, pause: Option<PollTimeout>) -> PollTimeout {
+    fn patience(&self, is_paused: bool) -> PollTimeout {
+        let pause = if is_paused { PollTimeout::from(PAUSE) } else { PollTimeout::NONE };
         let now = Instant::now();
         let due = self.output.as_ref().and_then(Output::due).map(|due| due.saturating_duration_since(now));
         let left = self.deadline.as_ref().and_then(|deadline| deadline.left(now));
-        let Some(left) = left.into_iter().chain(due).min() else { return pause.unwrap_or(PollTimeout::NONE) };
+        let Some(left) = left.into_iter().chain(due).min() else { return pause };
         let left = PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
-        pause.map_or(left, |pause| left.min(pause))
+        if is_paused { left.min(pause) } else { left }
     }
 
     /// As if SIGTERM had been sent to nsl; later there is no more patience.
@@ -186,7 +190,7 @@ impl Sandbox<'_> {
             debug!(signal, "forwarding");
             match (signal, &mut self.terminal) {
                 (libc::SIGWINCH, Some(terminal)) => terminal.copy_size(),
-                (libc::SIGTSTP, _) => self.suspend(),
+                (libc::SIGTSTP, _) => terminal::suspend(&self.init, &mut self.terminal),
                 (libc::SIGTERM, _) => {
                     self.events.stopping();
                     self.init.signal(signal);
@@ -194,19 +198,5 @@ impl Sandbox<'_> {
                 _ => self.init.signal(signal),
             }
         }
-    }
-
-    /// Stops the command, gives the terminal back, stops; and the other way round when continued.
-    fn suspend(&mut self) {
-        self.init.signal(libc::SIGTSTP);
-        if let Some(terminal) = &mut self.terminal {
-            terminal.leave();
-        }
-        stop_self();
-        if let Some(terminal) = &mut self.terminal {
-            terminal.enter();
-            terminal.copy_size();
-        }
-        self.init.signal(libc::SIGCONT);
     }
 }

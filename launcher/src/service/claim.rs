@@ -4,7 +4,7 @@
 //! earlier one left is removed before that is taken, so that nobody sees an old state and a new life together.
 
 use super::directory::{Directory, os};
-use super::entry::STATE;
+use super::entry::{Entry, STATE};
 use super::lock::{self, Byte};
 use super::state::State;
 use super::{name, place};
@@ -111,19 +111,20 @@ impl Claim {
     }
 }
 
-/// Removes the directory of a sandbox of which nothing is noted, if it is nobody's: its nsl was killed before.
-pub fn sweep(place: Directory, name: &str) {
-    let Ok(Some(directory)) = place.open(name) else { return };
+/// Removes the directory of a sandbox that has never run, if it is nobody's: its nsl was killed before.
+pub fn sweep(states: Directory, name: &str) {
+    let Ok(Some(directory)) = states.open(name) else { return };
     match directory.file(LOCK, OFlags::RDWR) {
         Ok(lock) => {
             let is_free = lock::take(lock.as_fd(), Byte::Name).is_ok_and(|taken| taken);
-            let is_empty = || directory.names().is_ok_and(|names| !names.iter().any(|name| name == STATE));
-            if is_free && directory.holds(LOCK, lock.as_fd()) && is_empty() {
-                let _ = Claim { place, directory, name: name.to_owned(), lock }.remove();
+            let never_ran = || Entry::read(&states, name).is_ok_and(|entry| entry.is_none());
+            if is_free && directory.holds(LOCK, lock.as_fd()) && never_ran() {
+                place::remove_empty_log(name);
+                let _ = Claim { place: states, directory, name: name.to_owned(), lock }.remove();
             }
         }
         // Whoever is about to make one finds the directory gone, and makes it again.
-        Err(_) => drop(place.remove_directory(name)),
+        Err(_) => drop(states.remove_directory(name)),
     }
 }
 

@@ -19,7 +19,6 @@ const HINT: &str = "nsl ps -a shows those that there are";
 
 /// What is known of a sandbox.
 pub struct Entry {
-    directory: Directory,
     pub state: State,
     /// The nsl that carries it out is there.
     pub alive: bool,
@@ -62,19 +61,30 @@ impl Entry {
             // Between the two it may have noted its end, or another may have taken the name. Each state is a file of
             // its own, and this one is still open: while it has its name, both are of one moment.
             if directory.holds(STATE, file.as_fd()) {
-                return State::parse(name, &bytes).map(|state| Some(Self { directory, state, alive }));
+                return State::parse(name, &bytes).map(|state| Some(Self { state, alive }).filter(Self::has_begun));
             }
         }
     }
 
+    /// Has it begun, or is it about to? Of one whose nsl was killed before there is nothing to tell.
+    fn has_begun(&self) -> bool {
+        self.alive || self.state.status != Status::Starting
+    }
+
     /// The boot message of its init.
     pub fn boot(&self) -> Result<Vec<u8>> {
+        let name = &self.state.name;
+        let failed = |error| Error::io(format!("read the boot message of {name}"), &error);
         let mut bytes = Vec::new();
-        let file = self.directory.file(BOOT, OFlags::RDONLY);
-        file.map_err(Into::into)
-            .and_then(|file| File::from(file).read_to_end(&mut bytes))
-            .map_err(|error| Error::io(format!("read the boot message of {}", self.state.name), &error))?;
-        Ok(bytes)
+        if let Some(directory) = place::states()?.map(|states| states.open(name)).transpose()?.flatten() {
+            let file = directory.file(BOOT, OFlags::RDONLY).map_err(|errno| failed(errno.into()))?;
+            File::from(file).read_to_end(&mut bytes).map_err(failed)?;
+        }
+        // Another may have taken the name meanwhile.
+        if Self::find_living(name)?.state.monitor == self.state.monitor {
+            return Ok(bytes);
+        }
+        Err(Error::new(format!("reach {name}"), "it has ended just now, and there is another of this name"))
     }
 
     /// What is so now: nothing that is noted is believed without a living nsl behind it, but the end.

@@ -18,7 +18,7 @@ pub fn kill(options: &Kill) -> Result<u8> {
         let state = Entry::find_living(name)?.state;
         let step = || format!("send {signal} to {name}");
         let init = state.init.ok_or_else(|| Error::new(step(), "it is about to start").hint("try again"))?;
-        let target = target(init, signal.number()).ok_or_else(|| Error::new(step(), "it has ended just now"))?;
+        let target = target(init, signal.number())?.ok_or_else(|| Error::new(step(), "it has ended just now"))?;
         let number = rustix::process::Signal::from_named_raw(signal.number());
         let number = number.ok_or_else(|| Error::new(step(), "the kernel keeps this signal for itself"))?;
         rustix::process::pidfd_send_signal(&target, number)
@@ -28,11 +28,14 @@ pub fn kill(options: &Kill) -> Result<u8> {
 
 /// The init hands on what it can hear. What stops a process would stop the init: that goes to the command itself, which
 /// is the oldest of its children.
-fn target(init: Process, signal: i32) -> Option<OwnedFd> {
+fn target(init: Process, signal: i32) -> Result<Option<OwnedFd>> {
     if signal != libc::SIGSTOP {
         return init.open();
     }
     let tasks = procfs::process::Process::new(init.pid.cast_signed()).and_then(|init| init.task_main_thread());
-    let command = *tasks.and_then(|task| task.children()).ok()?.first()?;
-    Process::of(command).filter(|_| init.open().is_some()).and_then(Process::open)
+    let children = tasks.and_then(|task| task.children()).unwrap_or_default();
+    let command = children.first().and_then(|pid| Process::of(*pid));
+    // They were the init's if that is still there.
+    let command = command.map(Process::open).transpose()?.flatten();
+    init.open().map(|init| init.and(command))
 }

@@ -24,6 +24,6 @@ pub fn logs(options: &Logs) -> Result<u8> {
     let open = || place::logs().and_then(|logs| logs.open(name).transpose());
     let removed = || Error::new(step(), "its directory was removed");
     let directory = open().ok_or_else(removed)??;
-    let monitor = if options.follow && alive { state.monitor.open() } else { None };
+    let monitor = if options.follow && alive { state.monitor.open()? } else { None };
     Reader::new(directory, wanted)?.print(monitor).map(|()| 0)
 }

@@ -12,12 +12,12 @@ const OURS: &str = "nsl";
 
 /// Where states are, made if it is not there.
 pub fn make_states() -> Result<Directory> {
-    Directory::given(&runtime()?)?.make(OURS)
+    runtime()?.make(OURS)
 }
 
 /// Where states are, if there are any.
 pub fn states() -> Result<Option<Directory>> {
-    Directory::given(&runtime()?)?.open(OURS)
+    runtime()?.open(OURS)
 }
 
 /// Where the log of a sandbox is, made if it is not there.
@@ -58,19 +58,16 @@ fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-fn runtime() -> Result<PathBuf> {
+fn runtime() -> Result<Directory> {
     if is_root() {
-        return Ok("/run".into());
+        return Directory::given(Path::new("/run"));
     }
     let step = "find the directory of your sandboxes";
     let hint = "log in as this user, or set XDG_RUNTIME_DIR to a directory of yours that is in memory";
-    let directory =
-        variable("XDG_RUNTIME_DIR").ok_or_else(|| Error::new(step, "XDG_RUNTIME_DIR is not set").hint(hint))?;
-    let directory = PathBuf::from(directory);
-    if directory.is_absolute() {
-        Ok(directory)
-    } else {
-        Err(Error::new(step, "XDG_RUNTIME_DIR is not absolute").hint(hint))
+    let path = variable("XDG_RUNTIME_DIR").map(PathBuf::from).ok_or("it is not set");
+    match path.and_then(|path| if path.is_absolute() { Ok(path) } else { Err("it is not absolute") }) {
+        Ok(path) => Directory::given(&path).map_err(|error| error.hint(hint)),
+        Err(cause) => Err(Error::new(step, format!("it is named by XDG_RUNTIME_DIR, and {cause}")).hint(hint)),
     }
 }
 

@@ -1,5 +1,9 @@
 //! Processes as they are noted: by number and start time, so that another one of the same number is not taken for it.
 
+use super::directory::os;
+use crate::error::Result;
+use procfs::{ProcError, ProcResult};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
@@ -15,16 +19,30 @@ pub struct Process {
 impl Process {
     /// The one that has this number now.
     pub fn of(pid: u32) -> Option<Self> {
-        let stat = procfs::process::Process::new(pid.cast_signed()).and_then(|process| process.stat()).ok()?;
-        Some(Self { pid, start_time: stat.starttime })
+        Self::look(pid).ok()
+    }
+
+    fn look(pid: u32) -> ProcResult<Self> {
+        let stat = procfs::process::Process::new(pid.cast_signed()).and_then(|process| process.stat())?;
+        Ok(Self { pid, start_time: stat.starttime })
     }
 
     /// This very process, if it has not ended in full. Opened before it is looked at: what has the number later cannot
     /// slip in between.
-    pub fn open(self) -> Option<OwnedFd> {
-        let pid = Pid::from_raw(i32::try_from(self.pid).ok()?)?;
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        (Self::of(self.pid) == Some(self)).then_some(pidfd)
+    pub fn open(self) -> Result<Option<OwnedFd>> {
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        let failed = |errno| os(format!("look at process {pid}"), errno).hint("see ulimit -n");
+        let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => pidfd,
+            // Nobody, or a thread.
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(failed(errno)),
+        };
+        match Self::look(self.pid) {
+            Ok(found) => Ok((found == self).then_some(pidfd)),
+            Err(ProcError::Io(error, _)) if error.raw_os_error() == Some(libc::EMFILE) => Err(failed(Errno::MFILE)),
+            Err(_) => Ok(None),
+        }
     }
 }
 
@@ -35,8 +53,8 @@ mod tests {
     #[test]
     fn another_of_the_same_number_is_not_taken_for_it() {
         let own = Process::of(std::process::id()).unwrap();
-        assert!(own.open().is_some());
-        assert!(Process { start_time: own.start_time + 1, ..own }.open().is_none());
-        assert!(Process::default().open().is_none() && Process { pid: u32::MAX, start_time: 1 }.open().is_none());
+        let is_there = |process: Process| process.open().unwrap().is_some();
+        assert!(is_there(own) && !is_there(Process { start_time: own.start_time + 1, ..own }));
+        assert!(!is_there(Process::default()) && !is_there(Process { pid: u32::MAX, start_time: 1 }));
     }
 }

@@ -18,41 +18,45 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn rm(options: &Rm) -> Result<u8> {
     each(&options.names, |name| {
         name::check(name)?;
-        let states = place::states()?;
-        let known = states.as_ref().map(|states| states.open(name)).transpose()?.flatten();
-        let is_forced = options.force;
-        if known.is_none() {
-            let unknown = Error::new(format!("remove {name}"), "there is no such sandbox")
-                .hint("nsl ps -a shows those that there are");
-            return if is_forced { Ok(()) } else { Err(unknown) };
+        let known = place::states()?.map(|states| states.open(name)).transpose()?.flatten();
+        match known {
+            Some(_) => remove(name, options.force),
+            None if options.force => Ok(()),
+            None => {
+                let unknown = Error::new(format!("remove {name}"), "there is no such sandbox");
+                Err(unknown.hint("nsl ps -a shows those that there are"))
+            }
         }
-        let deadline = Instant::now() + PATIENCE;
-        let claim = loop {
-            if let Some(claim) = Claim::remains(name)? {
-                break claim;
-            }
-            if !is_forced {
-                return Err(Error::new(format!("remove {name}"), "it is running").hint("nsl stop it before, or use -f"));
-            }
-            if Instant::now() >= deadline {
-                return Err(Error::new(format!("remove {name}"), "it does not end, though it was killed"));
-            }
-            end(name, deadline)?;
-        };
-        remove_log(name)?;
-        claim.remove()?;
-        print(&format!("{name}\n"))
     })
 }
 
-/// Kills a sandbox: what is in it, so that its nsl can end in order, or its nsl.
+fn remove(name: &str, by_force: bool) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(claim) = Claim::remains(name)? {
+            remove_log(name)?;
+            claim.remove()?;
+            return print(&format!("{name}\n"));
+        }
+        let failed = |cause| Error::new(format!("remove {name}"), cause);
+        if !by_force {
+            return Err(failed("it is running").hint("nsl stop it before, or use -f"));
+        }
+        if Instant::now() >= deadline {
+            return Err(failed("it does not end, though it was killed"));
+        }
+        end(name, deadline)?;
+    }
+}
+
+/// Kills a sandbox: what is in it, so that its nsl, which is to start nothing more, can end in order; or its nsl.
 fn end(name: &str, deadline: Instant) -> Result<()> {
     let states = place::make_states()?;
-    // A state that cannot be read names nobody.
     let Some(Entry { state, .. }) = Entry::read(&states, name)? else { return Ok(()) };
-    let Some(monitor) = state.monitor.open() else { return Ok(()) };
+    let Some(monitor) = state.monitor.open()? else { return Ok(()) };
     let half = deadline.saturating_duration_since(Instant::now()) / 2;
-    if let Some(init) = state.init.and_then(Process::open) {
+    if let Some(init) = state.init.map(Process::open).transpose()?.flatten() {
+        let _ = rustix::process::pidfd_send_signal(&monitor, Signal::TERM);
         let _ = rustix::process::pidfd_send_signal(&init, Signal::KILL);
         if has_ended(&monitor, half) {
             return Ok(());

@@ -27,7 +27,7 @@ const ALL: usize = usize::MAX;
 pub fn top(options: &Top) -> Result<u8> {
     let name = &options.name;
     let entry = Entry::find_living(name)?;
-    let monitor = entry.state.monitor.open();
+    let monitor = entry.state.monitor.open()?;
     let monitor = monitor.ok_or_else(|| Error::new(format!("reach {name}"), "it has ended just now"))?;
     let first = Sample::take(&entry);
     if std::io::stdout().is_terminal() {

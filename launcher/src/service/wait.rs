@@ -22,7 +22,7 @@ pub fn wait(options: &Names) -> Result<u8> {
                 (Status::Dead, _) => return Err(Error::new(step(), "its nsl was killed, and it with it")),
                 _ => {}
             }
-            match state.monitor.open() {
+            match state.monitor.open()? {
                 Some(monitor) => drop(rustix::event::poll(&mut [PollFd::new(&monitor, PollFlags::IN)], None)),
                 // It has ended since, and is looked at again; or it lets go of its lock in a moment.
                 None => std::thread::sleep(PAUSE),

@@ -213,7 +213,7 @@ joined_processes() {
 # Without room for its command, and without room for what watches over that.
 joined_too_many() {
     ran 125 nsl exec web true
-    told "cannot start a process" "Resource temporarily unavailable" "--pids-limit" "needs room for two"
+    told "cannot start a process" "--pids-limit" "needs room for two"
 }
 exec_is_within_the_limits() {
     joined -m 32m --cpus 0.5 -- joined_memory
@@ -409,25 +409,30 @@ user_with_a_cgroup_has_limits() {
 # From a cgroup beside that of the sandbox, not from outside.
 user_executes_where_he_may() {
     give_user_a_cgroup
+    mkdir -p /tmp/home
+    chown 1000:1000 /tmp/home
+    export XDG_RUNTIME_DIR=/tmp/home HOME=/tmp/home
+    : >/tmp/ready
+    delegated "exec $sandbox --name web -m 32m -- sh -c \"echo ready; exec sleep 1234\"" >/tmp/ready 2>&1 &
     set +e
     (
         set -e
-        mkdir -p /tmp/home
-        chown 1000:1000 /tmp/home
-        export XDG_RUNTIME_DIR=/tmp/home HOME=/tmp/home
-        ran 0 delegated "exec $sandbox -d --name web -m 32m -- sleep 1234"
+        until_true is_ready
+        until_true as_user "nsl inspect web | grep -q running"
         ran 125 as_user "nsl exec web true"
         told "start a process in the cgroup /user/nsl-" "use nsl exec where nsl run was started"
         mkdir $top/user/beside
         chown -R 1000:1000 $top/user/beside
         ran 0 sh -c "echo 0 >$top/user/beside/cgroup.procs; exec su -s /bin/sh user -c 'exec nsl exec web cat /proc/self/cgroup'"
         is "$(cat /tmp/out)" "0::/"
-        as_user "nsl rm -f web"
     )
     result=$?
     set -e
-    rmdir $top/user/beside
-    until_true user_left
+    # While there are others, what nsl has enabled stays.
+    rmdir $top/user/beside || result=1
+    as_user "nsl rm -f web" >/dev/null || result=1
+    wait $! || true
+    until_true user_left || result=1
     take_it_back
     return $result
 }

@@ -20,6 +20,7 @@ use rustix::pty::OpenptFlags;
 use rustix::thread::ThreadNameSpaceType;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use tracing::info;
 
 /// Magic number of a devpts: statfs(2).
 const DEVPTS: i64 = 0x1cd1;
@@ -85,7 +86,10 @@ fn clone(target: &Target) -> Result<Side> {
     let result = match &target.cgroup {
         None => sys::clone3(0, None),
         Some(cgroup) => match sys::clone3(0, Some(cgroup.descriptor())) {
-            Err(_) if cgroup.is_optional() => sys::clone3(0, None),
+            Err(errno) if cgroup.is_optional() => {
+                info!("the command is not in the cgroup of the sandbox, which has no limits: {errno}");
+                sys::clone3(0, None)
+            }
             Err(errno) => return Err(cgroup.refusal(failed(errno))),
             side => side,
         },

@@ -14,10 +14,11 @@ use nsl_shared::boot::{self, Boot, Credentials, Setup, Strings};
 use nsl_shared::signal::SignalSet;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// What is kept of the first command's setup: its start is past.
-const KEPT: [Setup; 4] = [Setup::NO_NEW_PRIVS, Setup::LANDLOCK, Setup::CREDENTIALS, Setup::ANY_WORKDIR];
+const KEPT: [Setup; 3] = [Setup::NO_NEW_PRIVS, Setup::LANDLOCK, Setup::CREDENTIALS];
 /// Told to one process only, which was the first command (sd_listen_fds(3)).
 const OF_ONE: [&[u8]; 4] = [b"LISTEN_PID", b"LISTEN_FDS", b"LISTEN_FDNAMES", b"LISTEN_PIDFDID"];
 
@@ -45,17 +46,10 @@ impl<'a> Message<'a> {
         if has_terminal {
             setup = setup.with(Setup::TERMINAL);
         }
-        let workdir = match &exec.workdir {
-            None => workdir_of(&first),
-            Some(path) if !path.is_absolute() => {
-                let step = format!("use the working directory {}", path.display());
-                return Err(Error::new(step, "it is not an absolute path"));
-            }
-            Some(path) => {
-                setup = Setup(setup.0 & !Setup::ANY_WORKDIR.0);
-                CString::new(path.clone().into_os_string().into_vec()).unwrap_or_default()
-            }
-        };
+        if exec.workdir.is_none() && first.setup.contains(Setup::ANY_WORKDIR) {
+            setup = setup.with(Setup::ANY_WORKDIR);
+        }
+        let workdir = workdir(exec.workdir.as_deref(), &first)?;
         let variables = user.as_ref().map_or(&[][..], |user| &user.variables);
         let env = environment(first.env, variables, exec, has_terminal)?;
         let (credentials, groups) = match user {
@@ -81,6 +75,8 @@ impl<'a> Message<'a> {
             // Root has what it may have without.
             ambient: if self.credentials().is_some_and(|user| user.uid == 0) { 0 } else { self.first.ambient },
             kept: 0,
+            // SIGTERM is not that of nsl stop.
+            stop_signal: 0,
             hostname: b"",
             workdir: strings(self.workdir.as_bytes_with_nul())?,
             args: strings(&self.args)?,
@@ -113,8 +109,15 @@ impl<'a> Message<'a> {
     }
 }
 
-fn workdir_of(first: &Boot<'_>) -> CString {
-    CStr::from_bytes_with_nul(first.workdir.as_bytes()).map_or_else(|_| c"/".to_owned(), ToOwned::to_owned)
+fn workdir(asked: Option<&Path>, first: &Boot<'_>) -> Result<CString> {
+    match asked {
+        Some(path) if path.is_absolute() => Ok(CString::new(path.as_os_str().as_bytes()).unwrap_or_default()),
+        Some(path) => {
+            let step = format!("use the working directory {}", path.display());
+            Err(Error::new(step, "it is not an absolute path"))
+        }
+        None => Ok(CStr::from_bytes_with_nul(first.workdir.as_bytes()).unwrap_or(c"/").to_owned()),
+    }
 }
 
 /// Looks a user up in the sandbox's root as it is now, by the link to it that its init has in /proc.

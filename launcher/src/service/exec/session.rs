@@ -8,10 +8,10 @@ use crate::cgroup::Joined;
 use crate::error::{Error, Result};
 use crate::hints::{self, Subject};
 use crate::log;
-use crate::signals::{Signals, stop_self};
+use crate::signals::Signals;
 use crate::spawn::{Ended, Init};
 use crate::status::{self, Received};
-use crate::terminal::{self, Relay, Terminal};
+use crate::terminal::{self, PAUSE, Relay, Terminal};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
@@ -20,6 +20,15 @@ use nsl_shared::boot::{InitStep, Report};
 use nsl_shared::exit;
 use std::os::fd::{AsFd, OwnedFd};
 use tracing::debug;
+
+/// Where something happens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Init,
+    Signals,
+    Reports,
+    Relay(usize),
+}
 
 pub struct Session<'a> {
     target: &'a Target,
@@ -101,24 +110,36 @@ impl<'a> Session<'a> {
 
     /// One round of waiting; true when the nsl-init has ended.
     fn serve(&mut self) -> Result<bool> {
-        let on_input = |descriptor| PollFd::new(descriptor, PollFlags::POLLIN);
-        let mut waiting = vec![on_input(self.init.descriptor()), on_input(self.signals.descriptor())];
-        if !self.hung_up {
-            waiting.push(on_input(self.init.status.as_fd()));
+        let paused: Vec<bool> = self.relays.iter().map(Relay::is_paused).collect();
+        let (sources, mut waiting): (Vec<_>, Vec<_>) = self.sources(&paused).unzip();
+        let patience = if paused.contains(&true) { PollTimeout::from(PAUSE) } else { PollTimeout::NONE };
+        match nix::poll::poll(&mut waiting, patience) {
+            Err(Errno::EINTR) | Ok(_) => {}
+            Err(errno) => return Err(Error::os("wait for the command", errno)),
         }
-        let ready = terminal::wait(waiting, &self.relays, |pause| pause.unwrap_or(PollTimeout::NONE));
-        let ready = ready.map_err(|errno| Error::os("wait for the command", errno))?;
-        let ended = ready.others[0];
-        if ready.others[1] {
-            self.take_signals();
+        let ready = sources.into_iter().zip(&waiting).filter(|(_, poll)| poll.any().unwrap_or(false));
+        let ready: Vec<Source> = ready.map(|(source, _)| source).collect();
+        for source in &ready {
+            match source {
+                Source::Init => {}
+                Source::Signals => self.take_signals(),
+                Source::Reports => self.take_reports()?,
+                Source::Relay(number) => self.relays[*number].step(),
+            }
         }
-        if ready.others.get(2) == Some(&true) {
-            self.take_reports()?;
-        }
-        for number in ready.relays {
-            self.relays[number].step();
-        }
-        Ok(ended)
+        Ok(ready.contains(&Source::Init))
+    }
+
+    /// What there is to wait for, in the order in which it is attended to.
+    fn sources(&self, paused: &[bool]) -> impl Iterator<Item = (Source, PollFd<'_>)> {
+        let reports = (!self.hung_up).then_some((Source::Reports, self.init.status.as_fd()));
+        let relays = self.relays.iter().enumerate().filter(|(number, _)| !paused[*number]);
+        let relays = relays.filter_map(|(number, relay)| Some((Source::Relay(number), relay.interest()?)));
+        [(Source::Init, self.init.descriptor()), (Source::Signals, self.signals.descriptor())]
+            .into_iter()
+            .chain(reports)
+            .map(|(source, descriptor)| (source, PollFd::new(descriptor, PollFlags::POLLIN)))
+            .chain(relays)
     }
 
     fn take_reports(&mut self) -> Result<()> {
@@ -167,24 +188,10 @@ impl<'a> Session<'a> {
             debug!(signal, "forwarding");
             match (signal, &mut self.terminal) {
                 (libc::SIGWINCH, Some(terminal)) => terminal.copy_size(),
-                (libc::SIGTSTP, _) => self.suspend(),
+                (libc::SIGTSTP, _) => terminal::suspend(&self.init, &mut self.terminal),
                 _ => self.init.signal(signal),
             }
         }
-    }
-
-    /// Stops the command, gives the terminal back, stops; and the other way round when continued.
-    fn suspend(&mut self) {
-        self.init.signal(libc::SIGTSTP);
-        if let Some(terminal) = &mut self.terminal {
-            terminal.leave();
-        }
-        stop_self();
-        if let Some(terminal) = &mut self.terminal {
-            terminal.enter();
-            terminal.copy_size();
-        }
-        self.init.signal(libc::SIGCONT);
     }
 }
 

@@ -61,7 +61,7 @@ impl Target {
         let cause = "it has not started yet, or is between two starts";
         let starts = || Error::new(step(name), cause).hint("nsl run -d returns when it has started");
         let init = entry.state.init.ok_or_else(starts)?;
-        let pidfd = init.open().ok_or_else(|| ended(name))?;
+        let pidfd = init.open()?.ok_or_else(|| ended(name))?;
         let pid = init.pid;
         let facts = Facts::of(pid).map_err(|error| Error::io(step(name), &error));
         let found = facts.and_then(|facts| Ok((facts, Joined::find(pid)?, entry.boot()?)));
