@@ -14,7 +14,7 @@ fn text(log: &str, stream: &str) -> String {
         let time = &head[..30];
         assert!(time.ends_with('Z') && time.as_bytes()[10] == b'T' && time.as_bytes()[19] == b'.', "{line}");
         match &head[30..] {
-            mark if mark == format!(" {stream} F ") => text += &format!("{rest}\n"),
+            mark if mark == format!(" {stream} F ") => text.extend([rest, "\n"]),
             mark if mark == format!(" {stream} P ") => text += rest,
             mark => assert!([" stdout F ", " stdout P ", " stderr F ", " stderr P "].contains(&mark), "{line}"),
         }
@@ -39,7 +39,12 @@ fn dropped(host: &Host, name: &str, stream: &str) -> (u64, u64) {
 
 /// What seq(1) prints.
 fn sequence(last: u64) -> String {
-    (1..=last).map(|number| format!("{number}\n")).collect()
+    numbered("", last)
+}
+
+/// The same, with something before each number.
+fn numbered(prefix: &str, last: u64) -> String {
+    (1..=last).flat_map(|number| [prefix.to_owned(), number.to_string(), "\n".to_owned()]).collect()
 }
 
 #[track_caller]
@@ -50,7 +55,7 @@ fn end(host: &Host, name: &str) {
 #[test]
 fn both_streams_are_kept_apart_with_times_and_any_bytes() {
     let host = crate::host!();
-    let script = r#"echo out; printf 'a\0b\377\r\n\n'; echo err >&2; printf end"#;
+    let script = r"echo out; printf 'a\0b\377\r\n\n'; echo err >&2; printf end";
     start(&host, "web", &["--", "sh", "-c", script]);
     end(&host, "web");
     let output = host.nsl(["logs", "web"]).run();
@@ -341,7 +346,7 @@ fn fifty_at_once_mix_up_nothing() {
     );
     assert_eq!(host.sh(&script), "0\n");
     for number in 1..=50 {
-        let expected: String = (1..=2000).map(|line| format!("{number}-{line}\n")).collect();
+        let expected = numbered(&format!("{number}-"), 2000);
         assert!(text(&log(&host, &format!("w{number}")), "stdout") == expected, "that of {number}");
     }
     host.sh(&format!("{NSL} rm $(seq -f w%.0f 50)"));

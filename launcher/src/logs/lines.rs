@@ -6,7 +6,7 @@ use super::record::{self, Head, LONGEST};
 use super::{Dropped, Source, Tally, Target};
 use nix::errno::Errno;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -110,7 +110,7 @@ impl Lines {
     }
 
     /// Is there still hope for room?
-    fn waits(&mut self, state: &mut MutexGuard<'_, State>) -> bool {
+    fn waits(&mut self, state: &mut State) -> bool {
         // From now on it is told when there is.
         state.wants_room = true;
         self.cause = state.failed;
@@ -127,20 +127,18 @@ impl Lines {
 
     /// Makes records of a line, or of a part of one, with what there is of it already.
     fn put(&mut self, state: &mut State, (source, heads): (Source, &[Head; 2]), mut text: &[u8], is_whole: bool) {
-        loop {
-            let begun = std::mem::take(&mut self.streams[source as usize].begun);
-            let room = LONGEST - begun.len();
-            if text.len() > room {
-                let (now, later) = text.split_at(room);
-                self.record(state, (source, heads), false, [&begun, now]);
-                text = later;
-            } else if is_whole {
-                return self.record(state, (source, heads), true, [&begun, text]);
-            } else {
-                self.streams[source as usize].begun = begun;
-                self.streams[source as usize].begun.extend_from_slice(text);
-                return;
-            }
+        let mut begun = std::mem::take(&mut self.streams[source as usize].begun);
+        while begun.len() + text.len() > LONGEST {
+            let (now, later) = text.split_at(LONGEST - begun.len());
+            self.record(state, (source, heads), false, [&begun, now]);
+            begun.clear();
+            text = later;
+        }
+        if is_whole {
+            self.record(state, (source, heads), true, [&begun, text]);
+        } else {
+            begun.extend_from_slice(text);
+            self.streams[source as usize].begun = begun;
         }
     }
 

@@ -16,6 +16,8 @@ use std::time::{Duration, SystemTime};
 
 /// Bytes that are read and written at once.
 const BUFFER: usize = 256 << 10;
+/// Between two looks.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 const GONE: &str = "some lines were removed before they could be read (hint: a larger --log-size, or more --log-files)";
 
 /// What is to be printed of it.
@@ -68,13 +70,12 @@ pub struct Reader {
     buffer: Vec<u8>,
 }
 
-/// Whoever reads what is printed wants no more.
-struct Closed;
-
 type Step<T> = std::result::Result<T, Stop>;
 
+/// Why not all is printed.
 enum Stop {
-    Closed(Closed),
+    /// Whoever reads it wants no more.
+    Closed,
     Failed(std::io::Error),
 }
 
@@ -97,10 +98,10 @@ impl Reader {
     }
 
     /// Prints what is there; and what comes until `monitor`, who writes it, has ended.
-    pub fn print(mut self, monitor: Option<OwnedFd>) -> Result<()> {
+    pub fn print(mut self, monitor: Option<&OwnedFd>) -> Result<()> {
         let result = if self.wanted.follow { self.follow(monitor) } else { self.read(true) };
         match result.and_then(|()| self.printer.flush()) {
-            Ok(()) | Err(Stop::Closed(Closed)) => Ok(()),
+            Ok(()) | Err(Stop::Closed) => Ok(()),
             Err(Stop::Failed(error)) => {
                 let path = self.sequence.directory().path().display();
                 Err(Error::io(format!("read the log in {path}"), &error))
@@ -108,16 +109,14 @@ impl Reader {
         }
     }
 
-    fn follow(&mut self, monitor: Option<OwnedFd>) -> Step<()> {
-        let watch = rustix::fs::inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
-        let watch = watch.map_err(std::io::Error::from)?;
-        let path = format!("/proc/self/fd/{}", self.sequence.directory().as_fd().as_raw_fd());
-        let events = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
-        rustix::fs::inotify::add_watch(&watch, path, events).map_err(std::io::Error::from)?;
+    fn follow(&mut self, monitor: Option<&OwnedFd>) -> Step<()> {
+        let watch = self.watch().ok();
+        // A user has only so many watches; without one it looks now and then.
+        let pause = watch.is_none().then_some(PAUSE);
         loop {
             // Before what it wrote is read: all of that is there then.
-            let has_ended = monitor.as_ref().is_none_or(|monitor| is_ready(monitor, PollFlags::IN));
-            self.forget_news(&watch);
+            let has_ended = monitor.is_none_or(|monitor| is_ready(monitor, PollFlags::IN));
+            while watch.as_ref().is_some_and(|watch| rustix::io::read(watch, &mut self.buffer[..]).is_ok()) {}
             self.extend()?;
             self.read(has_ended)?;
             self.printer.flush()?;
@@ -125,23 +124,22 @@ impl Reader {
                 return Ok(());
             }
             let stdout = std::io::stdout();
-            let mut waiting: Vec<_> = [Some(&watch), monitor.as_ref()]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>()
-                .into_iter()
-                .map(|from| PollFd::new(from, PollFlags::IN))
-                .collect();
-            waiting.push(PollFd::new(&stdout, PollFlags::empty()));
-            let _ = rustix::event::poll(&mut waiting, None);
-            if waiting.last().is_some_and(|stdout| stdout.revents().intersects(PollFlags::ERR | PollFlags::HUP)) {
-                return Err(Stop::Closed(Closed));
+            let mut waiting = vec![PollFd::new(&stdout, PollFlags::empty())];
+            waiting.extend(watch.iter().chain(monitor).map(|from| PollFd::new(from, PollFlags::IN)));
+            let _ = rustix::event::poll(&mut waiting, pause.as_ref());
+            if waiting[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+                return Err(Stop::Closed);
             }
         }
     }
 
-    fn forget_news(&mut self, watch: &OwnedFd) {
-        while rustix::io::read(watch, &mut self.buffer[..]).is_ok_and(|length| length > 0) {}
+    /// Readable when something is written to a file of the log, or one gets another name.
+    fn watch(&self) -> rustix::io::Result<OwnedFd> {
+        let watch = rustix::fs::inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let path = format!("/proc/self/fd/{}", self.sequence.directory().as_fd().as_raw_fd());
+        let events = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
+        rustix::fs::inotify::add_watch(&watch, path, events)?;
+        Ok(watch)
     }
 
     /// Opens what has come. What comes while it is read must be seen before it is gone.
@@ -262,7 +260,7 @@ impl Printer {
         };
         self.text.clear();
         match written {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Stop::Closed(Closed)),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Stop::Closed),
             result => Ok(result?),
         }
     }

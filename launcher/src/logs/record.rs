@@ -60,9 +60,9 @@ impl<'a> Record<'a> {
             b" stderr P " => (Source::Stderr, false),
             _ => return None,
         };
-        let is_time = time.iter().zip(b"0000-00-00T00:00:00.000000000Z");
-        let is_time = is_time.map(|(byte, form)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form });
-        is_time.fold(true, |all, one| all && one).then_some(Self { time, source, is_whole, text })
+        let mut forms = time.iter().zip(b"0000-00-00T00:00:00.000000000Z");
+        let is_time = forms.all(|(byte, form)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form });
+        is_time.then_some(Self { time, source, is_whole, text })
     }
 }
 

@@ -110,7 +110,9 @@ mod tests {
         let heads = record::heads(SystemTime::now());
         for (name, records) in ["log.1", "log"].iter().zip(files) {
             let mut bytes = Vec::new();
-            records.iter().for_each(|(whole, text)| record::put(&mut bytes, &heads[0], *whole, [text.as_bytes(), b""]));
+            for (whole, text) in records {
+                record::put(&mut bytes, &heads[0], *whole, [text.as_bytes(), b""]);
+            }
             if *name == "log" {
                 bytes.extend_from_slice(b"2026-11");
             }
@@ -123,7 +125,7 @@ mod tests {
             let mut bytes = vec![0; (part.size().unwrap() - part.offset) as usize];
             part.file.read_exact_at(&mut bytes, part.offset).unwrap();
             for record in record::split(&bytes).filter_map(|line| Record::parse(&line[..line.len() - 1])) {
-                text += &format!("{}{}", String::from_utf8_lossy(record.text), if record.is_whole { "|" } else { "+" });
+                text.extend([&*String::from_utf8_lossy(record.text), if record.is_whole { "|" } else { "+" }]);
             }
         }
         std::fs::remove_dir_all(path).unwrap();

@@ -22,8 +22,8 @@ pub fn logs(options: &Logs) -> Result<u8> {
         return Err(Error::new(step(), "its output goes where that of its nsl goes").hint("--log file keeps it"));
     }
     let open = || place::logs().and_then(|logs| logs.open(name).transpose());
-    let removed = || Error::new(step(), "its directory was removed");
+    let removed = || Error::new(step(), "there is none");
     let directory = open().ok_or_else(removed)??;
     let monitor = if options.follow && alive { state.monitor.open()? } else { None };
-    Reader::new(directory, wanted)?.print(monitor).map(|()| 0)
+    Reader::new(directory, wanted)?.print(monitor.as_ref()).map(|()| 0)
 }

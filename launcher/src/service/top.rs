@@ -71,7 +71,7 @@ fn show(name: &str, monitor: &OwnedFd, first: Sample, signals: &mut Signals, scr
         if ready[0] {
             return Ok(End::OfTheSandbox);
         }
-        if ready.get(2) == Some(&true) && screen.is_quit() {
+        if ready.get(2) == Some(&true) && Screen::is_quit() {
             return Ok(End::Enough(0));
         }
         for signal in signals.pending() {
@@ -94,7 +94,7 @@ fn show(name: &str, monitor: &OwnedFd, first: Sample, signals: &mut Signals, scr
         }
         if let Some((entry, before, now)) = &shown {
             let (rows, _) = screen::size();
-            screen.draw(&sample::lines(entry, before, now, rows))?;
+            Screen::draw(&sample::lines(entry, before, now, rows))?;
         }
     }
 }

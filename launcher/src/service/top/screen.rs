@@ -32,7 +32,7 @@ impl Screen {
     }
 
     /// Is the key that was pressed one that ends it? So is that nobody can press any more.
-    pub fn is_quit(&self) -> bool {
+    pub fn is_quit() -> bool {
         let mut keys = [0; 64];
         match nix::unistd::read(std::io::stdin().as_fd(), &mut keys) {
             Ok(length) if length > 0 => keys[..length].iter().any(|key| matches!(key, b'q' | b'Q' | 3)),
@@ -56,7 +56,7 @@ impl Screen {
     }
 
     /// Shows lines in the place of those before, each cut to the width.
-    pub fn draw(&self, lines: &[String]) -> Result<()> {
+    pub fn draw(lines: &[String]) -> Result<()> {
         let (_, columns) = size();
         let cut = |line: &String| line.chars().take(columns).collect::<String>();
         let lines: Vec<_> = lines.iter().map(cut).collect();
