@@ -35,6 +35,8 @@ pub struct Files {
     directory: Directory,
     /// Of all files, the present one first: none is made later, see [`super::queue`].
     names: Vec<String>,
+    /// How many there are beside the present one.
+    older: usize,
     file: File,
     size: u64,
     limit: u64,
@@ -62,26 +64,30 @@ impl Files {
             size += 1;
         }
         // There may have been more of them.
+        let mut older = 0;
         for file in directory.names().map_err(errno).map_err(failed)? {
-            if age(&file).is_some_and(|age| age >= count) || file == NEXT {
-                directory.remove_file(&file).map_err(errno).map_err(failed)?;
+            match age(&file) {
+                Some(age) if age < count => older = older.max(age as usize),
+                None if file != NEXT => {}
+                _ => directory.remove_file(&file).map_err(errno).map_err(failed)?,
             }
         }
         let names = (0..count).map(name).collect();
-        Ok(Self { directory, names, file, size, limit })
+        Ok(Self { directory, names, older, file, size, limit })
     }
 
     /// Renames all files, which removes the oldest, and begins a new one.
     fn rotate(&mut self) -> rustix::io::Result<()> {
         let file = self.directory.file(NEXT, FLAGS | OFlags::TRUNC)?;
-        for pair in self.names.windows(2).rev() {
+        let older = (self.older + 1).min(self.names.len() - 1);
+        for pair in self.names[..=older].windows(2).rev() {
             match self.directory.rename(&pair[0], &pair[1]) {
                 Ok(()) | Err(rustix::io::Errno::NOENT) => {}
                 Err(errno) => return Err(errno),
             }
         }
         self.directory.rename(NEXT, LOG)?;
-        (self.file, self.size) = (file.into(), 0);
+        (self.file, self.size, self.older) = (file.into(), 0, older);
         Ok(())
     }
 

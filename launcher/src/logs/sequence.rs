@@ -7,8 +7,11 @@ use rustix::fs::OFlags;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Error, ErrorKind, Result};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
+/// How often to look until nothing is renamed meanwhile. Without a newest one, after a crash, nothing is.
+const LOOKS: u32 = 1000;
 /// Files that a reader which is slower than the command may be behind.
 const MOST: usize = 256;
 
@@ -64,7 +67,16 @@ impl Sequence {
             return Ok(true);
         }
         let known = self.parts.back().map(|part| part.id);
-        let (mut new, is_known) = self.look(known)?;
+        let mut looked = self.look(known)?;
+        for _ in 1..LOOKS {
+            // While the newest is the newest, each file has had at most one more name: they are in order.
+            let is_so = |newest: &Part| self.directory.holds(files::LOG, newest.file.as_fd());
+            if looked.0.first().is_none_or(is_so) {
+                break;
+            }
+            looked = self.look(known)?;
+        }
+        let (mut new, is_known) = looked;
         let is_gapless = is_known || known.is_none() || new.is_empty();
         new.reverse();
         self.parts.extend(new);
