@@ -6,10 +6,10 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::log;
+use crate::logs::Output;
 use crate::net::{self, Pasta, PastaPlan, VethPlan};
 use crate::pidfile::Pidfile;
 use crate::plan::{Plan, Step};
-use crate::service::Output;
 use crate::signals::Signals;
 use crate::spawn::{Ended, Init};
 use crate::spec::{Network, Spec};
@@ -134,7 +134,10 @@ impl<'a> Sandbox<'a> {
         // What was said at the very end is still in the socket.
         self.take_reports()?;
         self.relays.iter_mut().for_each(Relay::drain);
-        self.output.iter_mut().for_each(Output::drain);
+        if let Some(output) = &mut self.output {
+            output.drain();
+            self.events.dropped(output.dropped());
+        }
         match ended {
             _ if self.deadline.as_ref().is_some_and(Deadline::has_passed) => {
                 self.events.timed_out = true;

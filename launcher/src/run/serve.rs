@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::events::Network;
 use crate::hints;
 use crate::log;
-use crate::service::Output;
+use crate::logs::Output;
 use crate::status::{self, Received};
 use crate::terminal::{self, PAUSE, Relay};
 use nix::errno::Errno;
@@ -45,10 +45,11 @@ impl Sandbox<'_> {
         }
         let ready = sources.into_iter().zip(&waiting).filter(|(_, poll)| poll.any().unwrap_or(false));
         let ready: Vec<Source> = ready.map(|(source, _)| source).collect();
-        let ended = ready.contains(&Source::Init);
+        let (ended, has_output) = (ready.contains(&Source::Init), ready.contains(&Source::Output));
         for source in ready {
             self.attend(source, ended)?;
         }
+        self.take_output(has_output);
         if !ended {
             self.mind_the_deadline();
         }
@@ -91,18 +92,29 @@ impl Sandbox<'_> {
                 log::tell(&format!("the network of the sandbox is gone, it goes on without: pasta ended ({end})"));
             }
             Source::Relay(index) => self.relays[index].step(),
-            Source::Output => self.output.iter_mut().for_each(Output::step),
-            Source::Init | Source::Pasta => {}
+            Source::Init | Source::Pasta | Source::Output => {}
         }
         Ok(())
+    }
+
+    /// Hands output on to the log, if there is some or if it has waited for long enough.
+    fn take_output(&mut self, has_output: bool) {
+        let Some(output) = &mut self.output else { return };
+        if has_output || output.due().is_some_and(|due| due <= Instant::now()) {
+            output.step();
+        }
+        if let Some(dropped) = output.news() {
+            self.events.dropped(dropped);
+        }
     }
 
     /// How long to wait for something to happen.
     fn patience(&self, is_paused: bool) -> PollTimeout {
         let pause = if is_paused { PollTimeout::from(PAUSE) } else { PollTimeout::NONE };
-        let Some(left) = self.deadline.as_ref().and_then(|deadline| deadline.left(Instant::now())) else {
-            return pause;
-        };
+        let now = Instant::now();
+        let due = self.output.as_ref().and_then(Output::due).map(|due| due.saturating_duration_since(now));
+        let left = self.deadline.as_ref().and_then(|deadline| deadline.left(now));
+        let Some(left) = left.into_iter().chain(due).min() else { return pause };
         let left = PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
         if is_paused { left.min(pause) } else { left }
     }
