@@ -20,6 +20,19 @@ fn main() {
     build_init(&out);
     build_filters(&out);
     pack_relocations();
+    leave_unwinding_out(&out);
+}
+
+/// A panic aborts: nobody walks the stack of a program without symbols, and the tables for that are a tenth of it. GNU
+/// ld takes this beside its own script, since it says where it is inserted.
+fn leave_unwinding_out(out: &Path) {
+    if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        let script = out.join("unwinding.ld");
+        let discard = "*(.eh_frame) *(.eh_frame_hdr) *(.gcc_except_table) *(.gcc_except_table.*)";
+        let text = format!("SECTIONS {{ /DISCARD/ : {{ {discard} }} }} INSERT AFTER .rodata;\n");
+        std::fs::write(&script, text).expect("write a script for the linker");
+        println!("cargo:rustc-link-arg-bin=nsl=-Wl,-T,{}", script.display());
+    }
 }
 
 /// A static program relocates itself: its list of where takes 150 kB, or packed 2 kB, which the C library of the machine
