@@ -212,7 +212,8 @@ fn kilobytes(pid: u32, name: &str) -> u64 {
 fn a_gigabyte_goes_through_little_memory_and_no_line_is_missing() {
     let host = crate::host!();
     start(&host, "idle", &["--", "sleep", "1000"]);
-    let idle = kilobytes(process(&host, "idle", "monitor"), "VmHWM");
+    let monitor = process(&host, "idle", "monitor");
+    let (idle, own) = (kilobytes(monitor, "VmHWM"), kilobytes(monitor, "RssAnon"));
     let begin = Instant::now();
     start(&host, "web", &["--", "sh", "-c", "seq -f %0999.0f 1000000; exec sleep 1000"]);
     wait_until("half of it is there", || files_end(&host) > 500_000);
@@ -222,8 +223,10 @@ fn a_gigabyte_goes_through_little_memory_and_no_line_is_missing() {
     assert!(asked.elapsed() < Duration::from_secs(5));
     wait_until("all is there", || files_end(&host) == 1_000_000);
     println!("1 GB in {:?}", begin.elapsed());
-    let peak = kilobytes(process(&host, "web", "monitor"), "VmHWM");
+    let monitor = process(&host, "web", "monitor");
+    let peak = kilobytes(monitor, "VmHWM");
     assert!(peak < idle + 2500, "{idle} kB idle, {peak} kB at most");
+    wait_until("what it took is given back", || kilobytes(monitor, "RssAnon") < own + 100);
     assert_eq!((dropped(&host, "web", "stdout"), dropped(&host, "web", "stderr")), ((0, 0), (0, 0)));
     let kept = text(&files(&host, "web").concat(), "stdout");
     let numbers: Vec<u64> = kept.lines().map(|line| line.parse().expect("a number")).collect();

@@ -71,15 +71,16 @@ impl Lines {
         self.dropped
     }
 
-    /// The event came: tells what there is to tell.
-    pub fn tend(&mut self) {
-        self.queue.tend();
+    /// The event came: tells what there is to tell. True if a flood is over.
+    pub fn tend(&mut self) -> bool {
+        let is_over = self.queue.tend();
         let queue = Arc::clone(&self.queue);
         let mut state = queue.lock();
         if self.untold != Dropped::default() && has_room(&state) {
             self.tell(&mut state, &record::heads(SystemTime::now()));
             queue.fill();
         }
+        is_over
     }
 
     /// Takes lines, as many as there is room for, and the others too once waiting for room is in vain. Returns how many

@@ -4,6 +4,7 @@ use super::lines::Lines;
 use super::{Dropped, Source, Target};
 use crate::error::{Error, Result};
 use crate::spawn::Stream;
+use crate::sys;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -107,10 +108,12 @@ impl Output {
 
     /// Takes of each stream what there is, if it is not too much for once.
     pub fn step(&mut self) {
-        if let Some(lines) = &mut self.lines {
-            lines.tend();
-        }
+        let is_over = self.lines.as_mut().is_some_and(Lines::tend);
         self.take();
+        if is_over && !self.is_held() {
+            self.buffer = Vec::new();
+            sys::give_memory_back();
+        }
     }
 
     /// Takes the rest, when all that could write has ended. Who got an end from the command and lives elsewhere is not

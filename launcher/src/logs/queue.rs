@@ -73,13 +73,15 @@ impl Queue {
         self.event.as_fd()
     }
 
-    /// The event is seen; buffers that are larger than what usually comes are given back.
-    pub fn tend(&self) {
+    /// The event is seen. Buffers that are larger than what usually comes are given back, then it is true.
+    pub fn tend(&self) -> bool {
         let _ = self.event.read();
         let mut state = self.lock();
-        if state.pending.is_empty() && state.spare.capacity() + state.pending.capacity() > 2 * KEPT {
+        let is_large = state.pending.is_empty() && state.spare.capacity() + state.pending.capacity() > 2 * KEPT;
+        if is_large {
             (state.pending, state.spare) = (Vec::new(), Vec::new());
         }
+        is_large
     }
 
     fn tell(&self) {
