@@ -20,18 +20,16 @@ fn main() {
     build_init(&out);
     build_filters(&out);
     pack_relocations();
-    leave_unwinding_out(&out);
+    leave_out_unwinding();
 }
 
-/// A panic aborts: nobody walks the stack of a program without symbols, and the tables for that are a tenth of it. GNU
-/// ld takes this beside its own script, since it says where it is inserted.
-fn leave_unwinding_out(out: &Path) {
+/// 360 kB that only a panic which unwinds, and the trace of one that aborts, would read.
+fn leave_out_unwinding() {
     if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
-        let script = out.join("unwinding.ld");
-        let discard = "*(.eh_frame) *(.eh_frame_hdr) *(.gcc_except_table) *(.gcc_except_table.*)";
-        let text = format!("SECTIONS {{ /DISCARD/ : {{ {discard} }} }} INSERT AFTER .rodata;\n");
-        std::fs::write(&script, text).expect("write a script for the linker");
-        println!("cargo:rustc-link-arg-bin=nsl=-Wl,-T,{}", script.display());
+        let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
+        let script = manifest.join("link.ld");
+        println!("cargo:rerun-if-changed={}", script.display());
+        println!("cargo:rustc-link-arg-bin=nsl=-Wl,--no-eh-frame-hdr,-T,{}", script.display());
     }
 }
 

@@ -146,6 +146,19 @@ fn a_full_place_for_states_is_a_refusal_and_hides_no_end() {
 }
 
 #[test]
+fn a_place_that_cannot_be_written_to_is_a_refusal() {
+    let host = crate::host!();
+    for (place, words) in
+        [("/run/nsl", "states are kept in /run/nsl"), ("/var/log/nsl", "logs are kept in /var/log/nsl")]
+    {
+        host.sh(&format!("mount -t tmpfs -o ro,mode=700 tmpfs {place}"));
+        detached(&host, "web", &["--", "true"]).run().assert_refused(125, &["Read-only file system", words]);
+        host.sh(&format!("umount {place}"));
+        host.assert_clean();
+    }
+}
+
+#[test]
 fn a_full_disk_for_the_log_is_a_refusal() {
     let host = crate::host!();
     host.sh("mount -t tmpfs -o nr_inodes=3,mode=700 tmpfs /var/log/nsl; touch /var/log/nsl/a");

@@ -166,10 +166,10 @@ fn what_stands_in_the_way_of_ranges_is_told() {
         );
         host.command("unshare", ["--mount", "--propagation", "private", "sh", "-ec", &words]).run()
     };
-    let script = "mkdir /run/bin; for d in /usr/bin; do mount -t overlay o -o lowerdir=$d,upperdir=/run/bin,workdir=/run/work $d; done; rm /usr/bin/newuidmap";
+    let script = "mkdir /run/upper; for d in /usr/bin; do mount -t overlay o -o lowerdir=$d,upperdir=/run/upper,workdir=/run/work $d; done; rm /usr/bin/newuidmap";
     hide(&format!("mkdir /run/work; {script}"))
         .assert_refused(125, &["there is no newuidmap", "apt-get install uidmap"]);
-    host.sh("rm -rf /run/bin /run/work");
+    host.sh("rm -rf /run/upper /run/work");
     hide("printf 'tester:200000:10\\n' > /run/etc/other; mount --bind /run/etc/other /etc/subgid; chmod 0 /etc/subgid")
         .assert_refused(125, &["/etc/subgid", "Permission denied"]);
     host.sh("rm /run/etc/other");
@@ -201,7 +201,7 @@ fn an_ordinary_user_can_do_what_the_document_says() {
     for block in blocks {
         let result = block.check(|options, script| {
             let invocation = host.command("sh", [options, &format!("exec 2>&1\n{script}")]).as_user().cwd(&place);
-            let output = invocation.env("PATH", "/run:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", &place).run();
+            let output = invocation.env("PATH", "/run/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", &place).run();
             (output.code, output.stdout())
         });
         if let Err(failure) = result {

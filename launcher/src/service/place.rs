@@ -3,6 +3,7 @@
 
 use super::directory::Directory;
 use crate::error::{Error, Result};
+use crate::hints;
 use rustix::fs::OFlags;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -22,12 +23,15 @@ pub fn states() -> Result<Option<Directory>> {
 
 /// Where the log of a sandbox is, made if it is not there.
 pub fn make_logs(name: &str) -> Result<Directory> {
-    if is_root() {
-        return Directory::given(Path::new("/var/log"))?.make(OURS)?.make(name);
-    }
-    let state = state_home()?;
-    std::fs::create_dir_all(&state).map_err(|error| Error::io(format!("make {}", state.display()), &error))?;
-    Directory::given(&state)?.make(OURS)?.make("log")?.make(name)
+    let make = || {
+        if is_root() {
+            return Directory::given(Path::new("/var/log"))?.make(OURS)?.make(name);
+        }
+        let state = state_home()?;
+        std::fs::create_dir_all(&state).map_err(|error| Error::io(format!("make {}", state.display()), &error))?;
+        Directory::given(&state)?.make(OURS)?.make("log")?.make(name)
+    };
+    make().map_err(hints::logs)
 }
 
 /// Where the logs of sandboxes are, if there are any.

@@ -33,7 +33,7 @@ impl Service {
         let words = |words: &mut dyn Iterator<Item = &std::ffi::OsStr>| -> Vec<String> {
             words.map(|word| word.to_string_lossy().into_owned()).collect()
         };
-        let claim = Claim::take(run.name.as_deref())?;
+        let claim = Claim::take(run.name.as_deref()).map_err(hints::states)?;
         let options: Vec<_> = std::env::args_os().collect();
         let state = State {
             version: VERSION,
