@@ -4,6 +4,7 @@
 use super::queue::{LIMIT, Queue, State};
 use super::record::{self, Head, LONGEST};
 use super::{Dropped, Source, Tally, Target};
+use crate::sys;
 use nix::errno::Errno;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
@@ -71,16 +72,22 @@ impl Lines {
         self.dropped
     }
 
-    /// The event came: tells what there is to tell. True if a flood is over.
+    /// Gives back what a flood took.
+    pub fn shrink(&self) {
+        self.queue.shrink();
+        sys::give_memory_back();
+    }
+
+    /// The event came: tells what there is to tell. True if more memory is held than is needed now.
     pub fn tend(&mut self) -> bool {
-        let is_over = self.queue.tend();
+        let is_large = self.queue.tend();
         let queue = Arc::clone(&self.queue);
         let mut state = queue.lock();
         if self.untold != Dropped::default() && has_room(&state) {
             self.tell(&mut state, &record::heads(SystemTime::now()));
             queue.fill();
         }
-        is_over
+        is_large
     }
 
     /// Takes lines, as many as there is room for, and the others too once waiting for room is in vain. Returns how many

@@ -4,7 +4,6 @@ use super::lines::Lines;
 use super::{Dropped, Source, Target};
 use crate::error::{Error, Result};
 use crate::spawn::Stream;
-use crate::sys;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -17,7 +16,7 @@ const LEAST: usize = 4 << 10;
 const MOST: usize = 64 << 10;
 /// So often that takes all that a pipe can hold (`pipe-max-size`, proc_sys_fs(5)), and comes to an end.
 const ROUNDS: usize = (1 << 20) / LEAST;
-/// How often it is noted at most that something was dropped.
+/// How often it is noted at most that something was dropped; and how long nothing comes until memory is given back.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The pipes' ends of the monitor's.
@@ -30,6 +29,8 @@ pub struct Output {
     source: Source,
     held: (usize, usize),
     lines: Option<Lines>,
+    /// Since when there is more memory than is needed.
+    idle_since: Option<Instant>,
     /// What was noted of what was dropped, and when.
     noted: (Dropped, Option<Instant>),
 }
@@ -66,6 +67,7 @@ impl Output {
             source: Source::Stdout,
             held: (0, 0),
             lines: None,
+            idle_since: None,
             noted: (Dropped::default(), None),
         }
     }
@@ -88,7 +90,8 @@ impl Output {
         let full = self.lines.as_ref().filter(|_| self.is_held()).and_then(Lines::due);
         let (noted, when) = &self.noted;
         let news = when.filter(|_| self.dropped() != *noted).map(|when| when + PAUSE);
-        [full, news].into_iter().flatten().min()
+        let idle = self.idle_since.map(|since| since + PAUSE);
+        [full, news, idle].into_iter().flatten().min()
     }
 
     pub fn dropped(&self) -> Dropped {
@@ -108,11 +111,13 @@ impl Output {
 
     /// Takes of each stream what there is, if it is not too much for once.
     pub fn step(&mut self) {
-        let is_over = self.lines.as_mut().is_some_and(Lines::tend);
-        self.take();
-        if is_over && !self.is_held() {
+        let is_large = self.lines.as_mut().is_some_and(Lines::tend);
+        if self.take() || !is_large {
+            self.idle_since = None;
+        } else if self.idle_since.get_or_insert_with(Instant::now).elapsed() >= PAUSE {
             self.buffer = Vec::new();
-            sys::give_memory_back();
+            self.lines.iter().for_each(Lines::shrink);
+            self.idle_since = None;
         }
     }
 

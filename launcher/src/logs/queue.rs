@@ -73,15 +73,19 @@ impl Queue {
         self.event.as_fd()
     }
 
-    /// The event is seen. Buffers that are larger than what usually comes are given back, then it is true.
+    /// The event is seen. Is there nothing to write, and are the buffers larger than what usually comes?
     pub fn tend(&self) -> bool {
         let _ = self.event.read();
+        let state = self.lock();
+        state.pending.is_empty() && state.spare.capacity() + state.pending.capacity() > 2 * KEPT
+    }
+
+    /// Gives buffers back in which nothing is.
+    pub fn shrink(&self) {
         let mut state = self.lock();
-        let is_large = state.pending.is_empty() && state.spare.capacity() + state.pending.capacity() > 2 * KEPT;
-        if is_large {
+        if state.pending.is_empty() {
             (state.pending, state.spare) = (Vec::new(), Vec::new());
         }
-        is_large
     }
 
     fn tell(&self) {
@@ -142,7 +146,7 @@ impl Queue {
             state.failed = None;
         }
         batch.clear();
-        let is_large = batch.capacity() > KEPT;
+        let is_large = batch.capacity() + state.pending.capacity() > 2 * KEPT;
         (state.spare, state.writing) = (batch, Dropped::default());
         if state.pending.is_empty() && (is_large || mem::take(&mut state.wants_room)) {
             self.tell();
