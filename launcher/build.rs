@@ -20,6 +20,17 @@ fn main() {
     build_init(&out);
     build_filters(&out);
     pack_relocations();
+    leave_out_unwinding();
+}
+
+/// 360 kB that only a panic which unwinds, and the trace of one that aborts, would read.
+fn leave_out_unwinding() {
+    if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
+        let script = manifest.join("link.ld");
+        println!("cargo:rerun-if-changed={}", script.display());
+        println!("cargo:rustc-link-arg-bin=nsl=-Wl,--no-eh-frame-hdr,-T,{}", script.display());
+    }
 }
 
 /// A static program relocates itself: its list of where takes 150 kB, or packed 2 kB, which the C library of the machine

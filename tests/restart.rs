@@ -3,7 +3,7 @@
 use crate::harness::{DIR, Host, wait_until};
 use crate::leaks::{child_of, kill_hard};
 use crate::ports::{SERVE, tcp};
-use crate::services::{detached, inspect, line, log, process, remove, start};
+use crate::services::{detached, inspect, line, process, remove, start};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +11,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+
+fn log(host: &Host, name: &str) -> String {
+    host.nsl(["logs", name]).run().stdout()
+}
 
 /// How much later than due a start may be, on a machine that is busy.
 const SLACK: Duration = Duration::from_millis(400);

@@ -5,9 +5,10 @@
 //! nothing more.
 
 use crate::error::{Error, Result};
+use crate::logs::{self, Dropped, Output};
 use crate::net::{self, Made, Pasta, Port};
 use crate::notify::Manager;
-use crate::service::{Exit, Output, Service};
+use crate::service::{Exit, Service};
 use crate::sys;
 use ipnet::IpNet;
 use nix::errno::Errno;
@@ -265,9 +266,14 @@ impl Events {
         self.service.as_ref().map_or(Ok(()), |service| service.keep_boot(message))
     }
 
-    /// Where the output of one goes that its caller has left.
-    pub fn output(&mut self) -> Result<Option<Output>> {
-        self.service.as_mut().map(Service::output).transpose()
+    /// Where the output of one with a name goes, if not to the caller's streams.
+    pub fn output(&mut self, log: &logs::Options) -> Result<Option<Output>> {
+        self.service.as_mut().map_or(Ok(None), |service| service.output(log))
+    }
+
+    /// Not all of it is in the log: noted, and no event.
+    pub fn dropped(&mut self, dropped: Dropped) {
+        self.service.iter_mut().for_each(|service| service.dropped(dropped));
     }
 
     /// It was asked to end: noted, and no event.

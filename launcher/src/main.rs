@@ -16,6 +16,7 @@ mod health;
 mod hints;
 mod image;
 mod log;
+mod logs;
 mod mounts;
 #[cfg(test)]
 #[path = "../../shared/tests/mutation/mod.rs"]
@@ -69,6 +70,8 @@ fn nsl() -> u8 {
             run::run(&arguments)
         }
         Command::Ps(arguments) => service::ps(&arguments),
+        Command::Logs(arguments) => service::logs(&arguments),
+        Command::Top(arguments) => service::top(&arguments),
         Command::Exec(arguments) => {
             log::start(arguments.log_level);
             service::exec(&arguments)

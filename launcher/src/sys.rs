@@ -193,6 +193,12 @@ pub fn ignores(signal: Signal) -> bool {
     action.sa_sigaction == libc::SIG_IGN
 }
 
+/// Gives the kernel what the allocator keeps of memory that was freed.
+pub fn give_memory_back() {
+    // SAFETY: only what is free is touched.
+    unsafe { libc::malloc_trim(0) };
+}
+
 /// Takes over a descriptor that the kernel just gave this process.
 pub fn own(number: RawFd) -> OwnedFd {
     // SAFETY: its one caller has it from a message of the kernel's, and gives it to nobody else.

@@ -28,12 +28,7 @@ impl Terminal {
     pub fn new(master: OwnedFd) -> Result<(Self, Vec<Relay>), Errno> {
         let settings = tcgetattr(std::io::stdin())?;
         tcsetattr(&master, SetArg::TCSANOW, &settings)?;
-        *saved() = Some(settings);
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            restore();
-            hook(panic);
-        }));
+        keep(settings, restore);
         set_nonblocking(master.as_fd())?;
         let relays = vec![
             Relay::new(std::io::stdin().as_fd().try_clone_to_owned().map_err(io)?, master.try_clone().map_err(io)?),
@@ -78,7 +73,18 @@ fn saved() -> MutexGuard<'static, Option<Termios>> {
     SETTINGS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn restore() {
+/// Keeps settings to come back to, also from a panic.
+pub fn keep(settings: Termios, restore: fn()) {
+    *saved() = Some(settings);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        restore();
+        hook(panic);
+    }));
+}
+
+/// Comes back to them.
+pub fn restore() {
     if let Some(settings) = &*saved() {
         let _ = tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, settings);
     }

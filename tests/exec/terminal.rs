@@ -132,6 +132,8 @@ fn it_is_a_job_of_the_callers_shell() {
         pty.until("Stopped");
         pty.line("echo in be''tween; fg");
         pty.until("in between\r\n");
+        // Its words, by which the shell says that it goes on.
+        pty.until("cat'\r\n");
         pty.line("words");
         pty.until("words\r\nwords\r\n");
         pty.keys(CTRL_D);

@@ -2,7 +2,7 @@
 # calls new_machine, put, start, says, type_in and press as it needs them, and ends once for each start.
 
 # What the slowest machine needs several times over, in seconds; a scenario may say more.
-limit=90
+limit=180
 memory=192
 # Who says the last word, if not nsl-init.
 teller=

@@ -5,8 +5,8 @@ mod run;
 mod service;
 
 pub use exec::Exec;
-pub use run::{LogLevel, Namespace, NetworkKind, Proc, Run};
-pub use service::{Kill, Names, Ps, Rm, Stop, Unit};
+pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Run};
+pub use service::{Kill, Logs, Names, Ps, Rm, Stop, Top, Unit};
 
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -68,6 +68,10 @@ pub enum Command {
     Run(Box<Run>),
     /// List the sandboxes with a name
     Ps(Ps),
+    /// Print what the command of a sandbox wrote
+    Logs(Logs),
+    /// Show what a sandbox and its processes use, again and again
+    Top(Top),
     /// Execute one more command in a sandbox that runs
     Exec(Exec),
     /// Show all that is known of sandboxes

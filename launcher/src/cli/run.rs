@@ -168,6 +168,19 @@ pub struct Run {
     #[arg(long, value_name = "DURATION", default_value = "0s", requires = "health_cmd", help_heading = "Life")]
     pub health_start_period: String,
 
+    /// Keep the output of a sandbox with a name: file, for nsl logs, journald, none, or stdout, which keeps nothing
+    /// and writes it to nsl's own [default: stdout, with --detach file]
+    #[arg(long, value_enum, value_name = "DRIVER", hide_possible_values = true, help_heading = "Life")]
+    pub log: Option<LogDriver>,
+
+    /// Size at which a file of the log is renamed, and a new one begun [default: 10m]
+    #[arg(long, value_name = "SIZE", help_heading = "Life")]
+    pub log_size: Option<String>,
+
+    /// How many files of the log there are at most; the oldest is removed [default: 3]
+    #[arg(long, value_name = "N", help_heading = "Life")]
+    pub log_files: Option<u32>,
+
     /// End the command after this time, such as 500ms, 10s, 2m or 1h: by SIGTERM, and by SIGKILL --stop-timeout
     /// later; the exit status is 124
     #[arg(long, value_name = "DURATION", help_heading = "Life")]
@@ -275,6 +288,30 @@ impl Run {
     /// Can the sandbox be found by a name?
     pub fn is_registered(&self) -> bool {
         self.detach || self.name.is_some() || self.ready || self.health_cmd.is_some()
+    }
+
+    /// Where its output goes.
+    pub fn log_driver(&self) -> LogDriver {
+        self.log.unwrap_or(if self.detach { LogDriver::File } else { LogDriver::Stdout })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum LogDriver {
+    File,
+    Journald,
+    Stdout,
+    None,
+}
+
+impl LogDriver {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Journald => "journald",
+            Self::Stdout => "stdout",
+            Self::None => "none",
+        }
     }
 }
 

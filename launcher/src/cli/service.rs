@@ -21,6 +21,42 @@ pub struct Ps {
     pub json: bool,
 }
 
+#[derive(Args)]
+#[command(after_help = "\
+What went to stdout goes to stdout, and what went to stderr to stderr. A line of nsl's own on stderr tells where lines \
+were dropped since the disk was full or too slow.")]
+pub struct Logs {
+    /// Go on until the sandbox ends
+    #[arg(short, long)]
+    pub follow: bool,
+
+    /// Only the last N lines
+    #[arg(short = 'n', long, value_name = "N")]
+    pub tail: Option<u64>,
+
+    /// Only what is newer: a time such as 2026-11-24T10:00:00Z, or a duration such as 10m
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+
+    /// Put the time before each line
+    #[arg(short, long)]
+    pub timestamps: bool,
+
+    /// Sandbox, as nsl ps -a names it
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+q or Ctrl-C ends it. If stdout is no terminal it shows what happens in one second, and ends. CPU is in percent of one \
+CPU, MEM is what each process has in memory.")]
+pub struct Top {
+    /// Sandbox, as nsl ps names it
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
 /// Of nsl inspect and nsl wait.
 #[derive(Args)]
 pub struct Names {

@@ -17,10 +17,11 @@ use crate::events::Events;
 use crate::health::Checks;
 use crate::hints;
 use crate::image;
+use crate::logs::{self, Output};
 use crate::net::{self, Prepared};
 use crate::plan::Plan;
 use crate::preserve;
-use crate::service::{self, Caller, Output, Service, Side};
+use crate::service::{self, Caller, Service, Side};
 use crate::signals::{Blocked, Signals};
 use crate::spawn::{self, Files, Luggage};
 use crate::spec::{Network, Spec};
@@ -57,6 +58,7 @@ pub fn run(run: &cli::Run) -> Result<u8> {
 
 /// One start, to its end.
 fn start(run: &cli::Run, caller: Option<Caller>, events: &mut Events, lasting: &mut Lasting) -> Result<u8> {
+    let log = logs::Options::new(run)?;
     let mut spec = Spec::new(run)?;
     let mut plan = Plan::new(&spec, host::entries);
     if run.dry_run {
@@ -87,7 +89,7 @@ fn start(run: &cli::Run, caller: Option<Caller>, events: &mut Events, lasting: &
     let boot = boot::message(&spec, &plan, &blocked, preserved.len() as u32)?;
     let init = image::init().map_err(hints::memory_file)?;
     events.keep_boot(boot.as_fd())?;
-    let mut output = if run.detach { events.output()? } else { None };
+    let mut output = events.output(&log)?;
     let (streams, relays) = if let Some(streams) = output.as_mut().and_then(Output::streams) {
         (streams, Vec::new())
     } else if spec.terminal() {

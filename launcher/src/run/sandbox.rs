@@ -7,10 +7,11 @@ use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::health::{Checks, Schedule};
 use crate::log;
+use crate::logs::Output;
 use crate::net::{self, Pasta, PastaPlan, VethPlan};
 use crate::pidfile::Pidfile;
 use crate::plan::{Plan, Step};
-use crate::service::{Check, Output};
+use crate::service::Check;
 use crate::signals::Signals;
 use crate::spawn::{Ended, Init};
 use crate::spec::{Network, Spec};
@@ -153,7 +154,10 @@ impl<'a> Sandbox<'a> {
         // What was said at the very end is still in the socket.
         self.take_reports()?;
         self.relays.iter_mut().for_each(Relay::drain);
-        self.output.iter_mut().for_each(Output::drain);
+        if let Some(output) = &mut self.output {
+            output.drain();
+            self.events.dropped(output.dropped());
+        }
         match ended {
             _ if self.deadline.as_ref().is_some_and(Deadline::has_passed) => {
                 self.events.timed_out = true;

@@ -9,7 +9,7 @@ use crate::events::Network;
 use crate::health::{Health, Schedule};
 use crate::hints;
 use crate::log;
-use crate::service::Output;
+use crate::logs::Output;
 use crate::status::{self, Received};
 use crate::terminal::{self, PAUSE, Relay};
 use nix::errno::Errno;
@@ -49,10 +49,11 @@ impl Sandbox<'_> {
         }
         let ready = sources.into_iter().zip(&waiting).filter(|(_, poll)| poll.any().unwrap_or(false));
         let ready: Vec<Source> = ready.map(|(source, _)| source).collect();
-        let ended = ready.contains(&Source::Init);
+        let (ended, has_output) = (ready.contains(&Source::Init), ready.contains(&Source::Output));
         for source in ready {
             self.attend(source, ended)?;
         }
+        self.take_output(has_output);
         if !ended {
             self.events.beat();
             self.mind_the_deadlines();
@@ -100,10 +101,20 @@ impl Sandbox<'_> {
             }
             Source::Check => self.checked(),
             Source::Relay(index) => self.relays[index].step(),
-            Source::Output => self.output.iter_mut().for_each(Output::step),
-            Source::Init | Source::Pasta => {}
+            Source::Init | Source::Pasta | Source::Output => {}
         }
         Ok(())
+    }
+
+    /// Hands output on to the log, if there is some or if it has waited for long enough.
+    fn take_output(&mut self, has_output: bool) {
+        let Some(output) = &mut self.output else { return };
+        if has_output || output.due().is_some_and(|due| due <= Instant::now()) {
+            output.step();
+        }
+        if let Some(dropped) = output.news() {
+            self.events.dropped(dropped);
+        }
     }
 
     /// How long to wait for something to happen.
@@ -113,7 +124,8 @@ impl Sandbox<'_> {
         let deadlines = self.deadline.iter().chain(&self.ending).filter_map(|deadline| deadline.left(now));
         let checks = self.schedule.as_ref().and_then(|schedule| schedule.left(now));
         let watchdog = self.events.left(now);
-        let Some(left) = deadlines.chain(checks).chain(watchdog).min() else { return pause };
+        let due = self.output.as_ref().and_then(Output::due).map(|due| due.saturating_duration_since(now));
+        let Some(left) = deadlines.chain(checks).chain(watchdog).chain(due).min() else { return pause };
         let left = PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
         if is_paused { left.min(pause) } else { left }
     }

@@ -1,7 +1,7 @@
 //! `nsl ps`: the sandboxes that there are, with what they use.
 
-mod row;
-mod usage;
+pub(super) mod row;
+pub(super) mod usage;
 
 use super::entry::Entry;
 use super::state::Status;

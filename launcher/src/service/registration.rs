@@ -4,13 +4,13 @@ use super::claim::Claim;
 use super::directory::os;
 use super::entry::BOOT;
 use super::monitor::Caller;
-use super::output::{LOG, Output, Plain};
 use super::place;
 use super::process::Process;
 use super::ready::{self, Ready};
 use super::state::{self, Exit, Log, State, Status, VERSION};
-use crate::cli::Run;
+use crate::cli::{LogDriver, Run};
 use crate::error::{Error, Result};
+use crate::logs::{self, Dropped, Output};
 use crate::{hints, log};
 use rustix::fs::OFlags;
 use serde_json::Value;
@@ -130,13 +130,25 @@ impl Service {
         &self.state.name
     }
 
-    /// Opens the log, into which the output of a command goes that has nobody to write it to.
-    pub fn output(&mut self) -> Result<Output> {
-        let directory = place::make_logs(self.claim.name())?;
-        let output = Output::new(Box::new(Plain::open(&directory)?))?;
-        let path = directory.path().join(LOG).to_string_lossy().into_owned();
-        self.state.log = Some(Log { driver: "file".to_owned(), path: Some(path) });
+    /// Opens what the output of the command goes to; nothing if that is what nsl's own goes to.
+    pub fn output(&mut self, log: &logs::Options) -> Result<Option<Output>> {
+        let name = self.claim.name();
+        let mut path = None;
+        let output = log.open(name, || {
+            let directory = place::make_logs(name)?;
+            path = Some(directory.path().join(logs::LOG).to_string_lossy().into_owned());
+            Ok(directory)
+        })?;
+        self.state.log = Some(Log { driver: log.driver.word().to_owned(), path, dropped: Dropped::default() });
         Ok(output)
+    }
+
+    /// Not all of the output is in the log.
+    pub fn dropped(&mut self, dropped: Dropped) {
+        if let Some(log) = self.state.log.as_mut().filter(|log| log.dropped != dropped) {
+            log.dropped = dropped;
+            self.note();
+        }
     }
 
     /// Keeps the boot message: by it whoever joins later has the same rights.
@@ -197,7 +209,7 @@ impl Service {
     }
 
     fn forget(self) {
-        if self.state.log.is_some() {
+        if self.state.log.as_ref().is_some_and(|log| log.driver == LogDriver::File.word()) {
             place::remove_empty_log(self.claim.name());
         }
         if let Err(error) = self.claim.remove() {

@@ -3,6 +3,7 @@
 
 use super::process::Process;
 use crate::error::{Error, Result};
+use crate::logs::Dropped;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
 
@@ -84,6 +85,8 @@ pub struct Start {
 pub struct Log {
     pub driver: String,
     pub path: Option<String>,
+    /// What is not in it.
+    pub dropped: Dropped,
 }
 
 impl State {

@@ -5,7 +5,7 @@ mod names;
 mod words;
 
 use crate::cgroup::Limits;
-use crate::cli::{Namespace, Proc, Run};
+use crate::cli::{LogDriver, Namespace, Proc, Run};
 use crate::error::{Error, Result};
 use crate::hints::Subject;
 use crate::mounts::{self, Mount};
@@ -165,7 +165,7 @@ impl Spec {
         let timeout_ms = run.timeout.as_deref().map(|text| units::milliseconds("--timeout", text)).transpose()?;
         run.name.as_deref().map_or(Ok(()), service::check_name)?;
         let terminal = !run.no_tty
-            && !run.detach
+            && run.log_driver() == LogDriver::Stdout
             && (run.tty || std::io::stdin().is_terminal() && std::io::stdout().is_terminal());
         if run.tty && !std::io::stdin().is_terminal() {
             return Err(Error::new("use --tty", "stdin is no terminal").hint("leave --tty out"));

@@ -24,6 +24,8 @@ pub struct Row {
     ports: Vec<String>,
     health: Option<String>,
     restarts: u32,
+    /// Lines of its output that are not in the log.
+    dropped_lines: u64,
     command: Vec<String>,
 }
 
@@ -46,6 +48,7 @@ impl Row {
             ports: init.and(state.network.as_ref()).map(ports).unwrap_or_default(),
             health: state.health.clone(),
             restarts: state.restarts,
+            dropped_lines: state.log.as_ref().map_or(0, |log| log.dropped.lines()),
             command: state.command.clone(),
         }
     }
@@ -55,7 +58,11 @@ impl Row {
         let ports = (!self.ports.is_empty()).then(|| self.ports.join(","));
         [
             self.name.clone(),
-            self.words.clone(),
+            match self.dropped_lines {
+                0 => self.words.clone(),
+                1 => format!("{}, 1 line dropped", self.words),
+                lines => format!("{}, {lines} lines dropped", self.words),
+            },
             or_none(self.pid.map(|pid| pid.to_string())),
             or_none(self.cpu_ms.zip(self.uptime_ms).map(share)),
             or_none(self.memory_bytes.map(size)),
@@ -67,7 +74,7 @@ impl Row {
 }
 
 /// The status as one says it.
-fn words(entry: &Entry, uptime_ms: Option<u64>) -> String {
+pub fn words(entry: &Entry, uptime_ms: Option<u64>) -> String {
     let state = &entry.state;
     let ago = || state.ended_after_boot_ms.map(|ended| state::since_boot_ms().saturating_sub(ended));
     match entry.status() {
@@ -107,7 +114,7 @@ fn share((used, uptime): (u64, u64)) -> String {
 }
 
 /// A size in a unit in which it is a number of at most four digits, rounded down.
-fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     let mut shown = bytes * 10;
     for unit in ["", "K", "M", "G"] {
         if shown < 10_000 {
@@ -136,7 +143,7 @@ fn ports(network: &Value) -> Vec<String> {
 }
 
 /// A command as one types it, on one line: what a terminal would obey is shown by name.
-fn line(command: &[String]) -> String {
+pub fn line(command: &[String]) -> String {
     let shown = |word: &String| {
         word.chars()
             .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
