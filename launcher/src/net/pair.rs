@@ -13,7 +13,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nix::errno::Errno;
 use rtnetlink::packet_core::{DefaultNla, NLA_F_NESTED};
 use rtnetlink::packet_route::link::{
-    AfSpecInet, AfSpecUnspec, InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkHeader, LinkMessage, State,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkHeader,
+    LinkMessage, State,
 };
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -210,11 +211,12 @@ fn mac(address: IpAddr) -> Vec<u8> {
 ///
 /// Nobody is to be found behind a pair but its other end. Without ARP and neighbour discovery (`IFF_NOARP`) a device
 /// sends to its own MAC address: both have the same. So no first packet waits for an answer, an IPv6 address is valid
-/// at once, and the kernel's table of neighbours (1,024 of them, for all namespaces together) does not overflow.
+/// at once, and the kernel's table of neighbours (1,024 of them, for all namespaces together) does not overflow. Nor is
+/// there a group of them to speak to (`IFF_MULTICAST`).
 fn end<T>(message: LinkMessageBuilder<T>, name: &str, mac: Vec<u8>) -> LinkMessageBuilder<T> {
-    let flags = LinkFlags::Noarp;
+    let (flags, change_mask) = (LinkFlags::Noarp, LinkFlags::Noarp | LinkFlags::Multicast);
     message
-        .set_header(LinkHeader { flags, change_mask: flags, ..LinkHeader::default() })
+        .set_header(LinkHeader { flags, change_mask, ..LinkHeader::default() })
         .name(name)
         .address(mac)
         .append_extra_attribute(LinkAttribute::NumTxQueues(1))
@@ -243,7 +245,8 @@ pub(super) async fn configure(
     member: Option<&str>,
 ) -> Result<()> {
     let Pair { name, index, addresses, peer } = pair;
-    step(format_args!("have {name} check sources"), host.link().set(checking_sources(*index)).execute()).await?;
+    let settings = settings(*index, addresses.ipv6.is_some());
+    step(format_args!("have {name} check sources"), host.link().set(settings).execute()).await?;
     if let Some(ends) = addresses.ipv4 {
         step(format_args!("give {name} the address {}", ends.host), add_address(host, *index, ends.host)).await?;
         step(format_args!("give eth0 the address {}", ends.inside), add_address(inside, *peer, ends.inside)).await?;
@@ -293,11 +296,16 @@ async fn add_ipv6(host: &Handle, index: u32, outer: IpNet, inside: &Handle, peer
 }
 
 /// Strict: a source is right if an answer to it would leave by this device. Root inside can write what it likes there.
-fn checking_sources(index: u32) -> LinkMessage {
+///
+/// And no address of IPv6 but those that are given: each is some routes more on the host, all of which the kernel goes
+/// through, with all other changes of the network waiting, whenever one of its devices goes.
+fn settings(index: u32, has_ipv6: bool) -> LinkMessage {
     let setting = [8_u16.to_ne_bytes(), CHECK_SOURCE.to_ne_bytes()].concat();
     let setting = [setting, 1_u32.to_ne_bytes().to_vec()].concat();
     let settings = AfSpecInet::Other(DefaultNla::new(IPV4_SETTINGS | NLA_F_NESTED, setting));
-    let attribute = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![settings])]);
+    let ipv6 = has_ipv6.then(|| AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]));
+    let settings = [AfSpecUnspec::Inet(vec![settings])].into_iter().chain(ipv6).collect();
+    let attribute = LinkAttribute::AfSpecUnspec(settings);
     LinkUnspec::new_with_index(index).append_extra_attribute(attribute).build()
 }
 
