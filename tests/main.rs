@@ -43,6 +43,7 @@ mod podman;
 mod ports;
 mod process;
 mod pty;
+mod real;
 mod refusals;
 mod restart;
 mod root;
