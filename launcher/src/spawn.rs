@@ -258,11 +258,6 @@ impl Init {
         }
     }
 
-    /// Has its status been taken?
-    pub fn has_ended(&self) -> bool {
-        self.ended
-    }
-
     /// Has it ended by a signal? Its status is not taken.
     pub fn is_killed(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;

@@ -38,6 +38,10 @@ pub struct Exec {
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     pub env: Vec<OsString>,
 
+    /// For a check of health: SIGTERM kills the command, and nothing that it leaves behind stays
+    #[arg(long, hide = true)]
+    pub check: bool,
+
     /// How much to tell on stderr
     #[arg(long, value_enum, value_name = "LEVEL", env = "NSL_LOG", default_value_t = LogLevel::Warn)]
     pub log_level: LogLevel,

@@ -15,7 +15,7 @@ impl Sandbox<'_> {
             Some(Due::Kill) => self.check.iter().for_each(Check::kill),
             Some(Due::Check) => {
                 let name = self.events.name().unwrap_or_default();
-                match Check::start(name, schedule.command(), self.signals) {
+                match Check::start(name, schedule.command()) {
                     Ok(check) => self.check = Some(check),
                     Err(error) => {
                         info!("the check of its health has failed: {error}");

@@ -1,81 +1,52 @@
 //! A check of a sandbox's health: a command in it, whose words nobody reads, and whose end says all.
+//!
+//! It is an `nsl exec` of its own, executed as a program: the nsl that carries the sandbox out may have a thread that
+//! writes the log, and a process with threads cannot be cloned as a start needs it.
 
-use super::target::Target;
-use super::{join, message, orphans};
-use crate::cli::{Exec, LogLevel};
 use crate::error::{Error, Result};
-use crate::image;
-use crate::signals::Signals;
-use crate::spawn::{Ended, Files, Init, Stream};
-use crate::status;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
-use std::fs::OpenOptions;
-use std::os::fd::{AsFd, BorrowedFd};
+use rustix::process::{Pid, PidfdFlags, Signal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
 
 /// One that runs. Dropped, it is killed.
-pub struct Check(Init);
+pub struct Check {
+    nsl: Child,
+    pidfd: OwnedFd,
+}
 
 impl Check {
-    /// Has `sh` in the sandbox execute a command. The signals are the caller's own, which are held back meanwhile.
-    pub fn start(name: &str, command: &str, signals: &Signals) -> Result<Self> {
-        let exec = Exec {
-            interactive: false,
-            tty: false,
-            no_tty: true,
-            user: None,
-            workdir: None,
-            env: Vec::new(),
-            log_level: LogLevel::Warn,
-            name: name.to_owned(),
-            command: ["sh", "-c", command].map(Into::into).to_vec(),
-        };
-        let target = Target::find(name)?;
-        let message = message::Message::new(&exec, &target, false)?;
-        let blocked = signals.block()?;
-        let started = message.file(blocked.mask()).and_then(|boot| {
-            let init = image::init().map_err(crate::hints::memory_file)?;
-            let files = Files { init, boot, streams: null_streams()?, preserved: Vec::new() };
-            join::start(&target, &message, files)
-        });
-        signals.let_in()?;
-        let init = started?;
-        status::go(init.status.as_fd());
-        Ok(Self(init))
+    /// Has `sh` in the sandbox execute a command.
+    pub fn start(name: &str, command: &str) -> Result<Self> {
+        let failed = |error| Error::io("check the health of the sandbox", &error);
+        let mut nsl = Command::new("/proc/self/exe");
+        nsl.args(["exec", "--check", "--no-tty", "--", name, "sh", "-c", command]);
+        nsl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let nsl = nsl.spawn().map_err(failed)?;
+        // Its number is its own until it is waited for.
+        let pid = Pid::from_child(&nsl);
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| failed(errno.into()))?;
+        Ok(Self { nsl, pidfd })
     }
 
     /// Readable when it has ended.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.0.descriptor()
+        self.pidfd.as_fd()
     }
 
+    /// Has it end at once, with all that it has started.
     pub fn kill(&self) {
-        self.0.signal(libc::SIGKILL);
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::TERM);
     }
 
-    /// It has ended; says if it did so well. What it left behind goes too, so that nothing piles up.
+    /// It has ended; says if it did so well.
     pub fn finish(mut self) -> bool {
-        self.clear();
-        matches!(self.0.wait(), Ok(Ended::Exited(0)))
-    }
-
-    fn clear(&self) {
-        orphans::kill(self.0.pid);
+        self.nsl.wait().is_ok_and(|status| status.success())
     }
 }
 
 impl Drop for Check {
     fn drop(&mut self) {
-        if !self.0.has_ended() {
-            self.kill();
-            // Not reaped yet, it keeps its number, by which those of its session are known.
-            let _ = nix::poll::poll(&mut [PollFd::new(self.descriptor(), PollFlags::POLLIN)], PollTimeout::NONE);
-            self.clear();
-        }
+        let _ = self.nsl.kill();
+        let _ = self.nsl.wait();
     }
-}
-
-fn null_streams() -> Result<[Stream; 3]> {
-    let null = || OpenOptions::new().read(true).write(true).open("/dev/null").map(|file| Stream::Pipe(file.into()));
-    let all = null().and_then(|one| Ok([one, null()?, null()?]));
-    all.map_err(|error| Error::io("open /dev/null", &error))
 }

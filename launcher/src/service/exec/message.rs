@@ -173,6 +173,7 @@ mod tests {
             user: None,
             workdir: None,
             env: given.iter().map(Into::into).collect(),
+            check: false,
             log_level: crate::cli::LogLevel::Warn,
             name: "web".to_owned(),
             command: vec!["true".into()],

@@ -40,7 +40,9 @@ pub fn exec(exec: &cli::Exec) -> Result<u8> {
     let files = Files { init, boot, streams, preserved: Vec::new() };
     let init = join::start(&target, &message, files).map_err(|error| target.unless_ended(error))?;
     let signals = blocked.catch()?;
-    Session::new(&target, message.subject(), init, signals, relays).run(has_terminal)
+    let mut session = Session::new(&target, message.subject(), init, signals, relays);
+    session.is_check = exec.check;
+    session.run(has_terminal)
 }
 
 /// As nsl run has it.

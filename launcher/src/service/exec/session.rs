@@ -39,12 +39,14 @@ pub struct Session<'a> {
     relays: Vec<Relay>,
     /// The status socket has nothing more to say.
     hung_up: bool,
+    /// It is to be gone without a trace.
+    pub is_check: bool,
 }
 
 impl<'a> Session<'a> {
     /// One whose child has just been started.
     pub fn new(target: &'a Target, subject: Subject<'a>, init: Init, signals: Signals, relays: Vec<Relay>) -> Self {
-        Self { target, subject, init, signals, terminal: None, relays, hung_up: false }
+        Self { target, subject, init, signals, terminal: None, relays, hung_up: false, is_check: false }
     }
 
     /// Carries it to its end, and gives the exit code. Dropped, it restores the terminal and kills the command.
@@ -63,7 +65,7 @@ impl<'a> Session<'a> {
         }
         status::go(self.init.status.as_fd());
         while !self.serve()? {}
-        if self.init.is_killed() {
+        if self.is_check || self.init.is_killed() {
             orphans::kill(self.init.pid);
         }
         let ended = self.init.wait()?;
@@ -189,6 +191,7 @@ impl<'a> Session<'a> {
             match (signal, &mut self.terminal) {
                 (libc::SIGWINCH, Some(terminal)) => terminal.copy_size(),
                 (libc::SIGTSTP, _) => terminal::suspend(&self.init, &mut self.terminal),
+                (libc::SIGTERM, _) if self.is_check => self.init.signal(libc::SIGKILL),
                 _ => self.init.signal(signal),
             }
         }
