@@ -80,10 +80,7 @@ mod tests {
     fn options_stay_as_they_were_typed_but_for_those_of_a_life_without_systemd() {
         assert_eq!(kept("-d --name web -m 64m -- sleep 9"), "-m 64m");
         assert_eq!(kept("-dm64m -e A=-d --restart=always -v /a:/b sleep -d"), "-m 64m -e A=-d -v /a:/b");
-        assert_eq!(
-            kept("--restart on-failure:3 -dp 80:80 --detach --name=x --env=--name -- x"),
-            "-p 80:80 --env=--name"
-        );
+        assert_eq!(kept("--restart on-failure:3 -dp 80:80 --name=x --env=--name -- x"), "-p 80:80 --env=--name");
         assert_eq!(kept("--network none --read-only true --name x"), "--network none --read-only");
     }
 }
