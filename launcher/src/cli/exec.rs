@@ -12,6 +12,7 @@ ends with the sandbox, or when nsl exec is killed; what it leaves behind stays i
 
 Exit status: the command's own; 128+N if signal N ended it; 127 if it was not found, 126 if it could not be executed, \
 125 if nsl itself failed.")]
+#[expect(clippy::struct_excessive_bools, reason = "each is one option of the command line")]
 pub struct Exec {
     /// Accepted for docker's sake: stdin is always passed on
     #[arg(short, long)]
