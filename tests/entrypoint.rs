@@ -85,8 +85,9 @@ fn as_a_subreaper_it_ends_what_is_left_as_well() {
     let host = crate::host!();
     let start = Instant::now();
     // Orphans in sessions of their own, stopped, and children of children.
-    let script = "setsid -f sleep 1000; (sleep 1000 & sleep 1000 & wait) & sleep 1000 & kill -STOP $!; exit 4";
-    ordinary(&host, &["--grace", "30s", "sh", "-c", script]).run().assert_code(4).assert_quiet();
+    let script = "setsid -f sleep 1000; mkfifo born; (sleep 1000 & sleep 1000 & echo > born; wait) & read line < born;
+        sleep 1000 & kill -STOP $!; exit 4";
+    ordinary(&host, &["--grace", "30s", "sh", "-c", script]).cwd(DIR).run().assert_code(4).assert_quiet();
     // Each is asked once.
     let script = "mkfifo up; bash -c 'trap \"echo asked\" TERM; echo > up; while sleep 0.02; do :; done' & read line < up; exit 5";
     let output = ordinary(&host, &["--grace", "1s", "sh", "-c", script]).cwd(DIR).run();

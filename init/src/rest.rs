@@ -43,12 +43,15 @@ fn signal_descendants(signal: Signal) -> bool {
     true
 }
 
-fn descends(proc: &OwnedFd, mut pid: Pid, own: Pid) -> bool {
+fn descends(proc: &OwnedFd, pid: Pid, own: Pid) -> bool {
+    let (mut at, mut lost) = (pid, 0);
     // As deep as process trees may be, and not for ever if the tree changes on the way.
     for _ in 0..4096 {
-        match parent(proc, pid) {
+        match parent(proc, at) {
             Some(parent) if parent == own => return true,
-            Some(parent) => pid = parent,
+            Some(parent) => at = parent,
+            // One above has ended since its child named it, which has another parent by now; or there is none above.
+            None if at != pid && lost < 8 => (at, lost) = (pid, lost + 1),
             None => return false,
         }
     }

@@ -63,8 +63,9 @@ fn what_it_has_started_ends_with_its_nsl_too() {
     start(&host, "web", &["--", "sleep", "1000"]);
     let mut joined = exec(&host, &[], &["sh", "-c", "sleep 1001 & setsid sleep 1002 & echo up; wait"]).start();
     assert_eq!(joined.line(), "up");
-    kill_hard(joined.pid());
     let left = || exec(&host, &[], &["sh", "-c", "ps -e -o args= | grep ^sleep | sort"]).run().stdout();
+    wait_until("all of them run", || left() == "sleep 1000\nsleep 1001\nsleep 1002\n");
+    kill_hard(joined.pid());
     wait_until("its group is gone", || left() == "sleep 1000\nsleep 1002\n");
     remove(&host, "web");
 }
