@@ -313,3 +313,14 @@ fn only_members_pay_for_it() {
     let one = member(&host, "one", &[]);
     assert_eq!([groups(alone.pid()), groups(named.pid()), groups(one.pid())], [0, 0, 1]);
 }
+
+#[test]
+fn the_name_of_the_network_is_told() {
+    let host = crate::host!();
+    let told = |options: &[&str]| {
+        let words = [&["run", "--status-fd", "1"], options, &["--", "true"]].concat();
+        host.nsl(words).run().assert_code(0).stdout().contains(r#""network":{"kind":"veth","name":"web","#)
+    };
+    assert!(told(&WEB));
+    assert!(!told(&[]));
+}

@@ -99,6 +99,9 @@ enum Details<'a> {
 pub struct Network<'a> {
     /// What --network says.
     kind: &'a str,
+    /// Of a named one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
     /// That of IPv4, or of IPv6 if there is no other.
     address: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,7 +141,9 @@ struct Ends {
 impl<'a> From<&'a Made> for Network<'a> {
     fn from(made: &'a Made) -> Self {
         let ends = |ends: net::Ends| Ends::new(ends.inside, Some(ends.host.addr()));
-        Self::new("veth", made.addresses.ends().map(ends).collect(), Some(&made.device), made.ports())
+        let addresses = made.addresses.ends().map(ends).collect();
+        let name = made.network.as_deref();
+        Self { name, ..Self::new("veth", addresses, Some(&made.device), made.ports()) }
     }
 }
 
@@ -154,6 +159,7 @@ impl<'a> Network<'a> {
         let first = addresses.first();
         Self {
             kind,
+            name: None,
             address: first.map(|ends| ends.address),
             gateway: first.and_then(|ends| ends.gateway),
             addresses,

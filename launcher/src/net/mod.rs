@@ -63,6 +63,8 @@ pub struct Made {
     /// The name of the host's end.
     pub device: String,
     pub addresses: Addresses,
+    /// The named network that it is in.
+    pub network: Option<String>,
     reserved: reserve::Reserved,
     table: Option<own::Table>,
     /// Holds the namespace, where there may be another start.
@@ -172,7 +174,8 @@ pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: OwnedFd, ho
     }
     conntrack::forget_before(&reserved.ports);
     reserved.tell();
-    Ok(Made { device: pair.name, addresses: pair.addresses, reserved, table, inside: held })
+    let network = plan.network.clone();
+    Ok(Made { device: pair.name, addresses: pair.addresses, network, reserved, table, inside: held })
 }
 
 /// A pair of the pool's does without IPv6 where the host has none; what was asked for is not left out in silence.
