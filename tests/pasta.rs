@@ -343,16 +343,20 @@ fn what_is_sent_arrives_whole() {
         let (mut down, _) = listener.accept().expect("accept");
         down.write_all(&data).expect("send");
         drop(down);
-        let mut received = Vec::with_capacity(data.len());
-        listener.accept().expect("accept").0.read_to_end(&mut received).expect("receive");
+        let mut received = vec![0; UPLOAD];
+        let (mut up, _) = listener.accept().expect("accept");
+        up.read_exact(&mut received).expect("receive");
+        // What is on its way when the sandbox ends is lost, as in any network: the command waits for this.
+        up.write_all(b"received\n").expect("answer");
         received == data[..UPLOAD]
     });
     let script = format!(
-        "sha256sum < /dev/tcp/{address}/{port}; head -c {UPLOAD} /mnt/data > /dev/tcp/{address}/{port}",
+        "sha256sum < /dev/tcp/{address}/{port}
+         exec 3<>/dev/tcp/{address}/{port}; head -c {UPLOAD} /mnt/data >&3; head -n 1 <&3",
         address = OUTSIDE[0]
     );
     let output = host.nsl(bash(&["-v", &format!("{DIR}:/mnt:ro")], &script)).as_user().run();
-    output.assert_prints(sum.trim());
+    output.assert_prints(&format!("{sum}received"));
     assert!(server.join().expect("the server ends"), "what came out is not what was sent");
 }
 
