@@ -245,8 +245,18 @@ pub(super) async fn configure(
     member: Option<&str>,
 ) -> Result<()> {
     let Pair { name, index, addresses, peer } = pair;
-    let settings = settings(*index, addresses.ipv6.is_some());
-    step(format_args!("have {name} check sources"), host.link().set(settings).execute()).await?;
+    let set = |has_ipv6| host.link().set(settings(*index, has_ipv6)).execute();
+    let checking = async {
+        match set(addresses.ipv6.is_some()).await {
+            // The kernel has no IPv6, though an address was asked for.
+            Err(error) if errno(&error) == Some(Errno::EAFNOSUPPORT) => {
+                addresses.ipv6 = None;
+                set(false).await
+            }
+            result => result,
+        }
+    };
+    step(format_args!("have {name} check sources"), checking).await?;
     if let Some(ends) = addresses.ipv4 {
         step(format_args!("give {name} the address {}", ends.host), add_address(host, *index, ends.host)).await?;
         step(format_args!("give eth0 the address {}", ends.inside), add_address(inside, *peer, ends.inside)).await?;
