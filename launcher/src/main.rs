@@ -41,6 +41,7 @@ mod status;
 mod store;
 mod sys;
 mod terminal;
+mod timings;
 mod unit;
 mod units;
 mod user;
@@ -53,9 +54,11 @@ use error::Error;
 use rustix::fs::{Mode, OFlags};
 use std::io::Write;
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::time::Instant;
 
 /// Where the C library's `main` leads; returns the exit code.
 fn nsl() -> u8 {
+    let begun = Instant::now();
     let stdout_is_open = match open_standard_streams() {
         Ok(opened) => !opened.contains(&1),
         Err(error) => return fail(&Error::io("open /dev/null for a stream that is closed", &error.into())),
@@ -66,6 +69,7 @@ fn nsl() -> u8 {
     };
     let result = match cli.command {
         Command::Run(arguments) => {
+            timings::start(arguments.timings, begun);
             log::start(arguments.log_level);
             run::run(&arguments)
         }
@@ -96,7 +100,9 @@ fn nsl() -> u8 {
             clean::clean().map(|()| 0)
         }
     };
-    result.unwrap_or_else(|error| fail(&error))
+    let code = result.unwrap_or_else(|error| fail(&error));
+    timings::tell();
+    code
 }
 
 /// The test harness takes this one's place; it keeps the rest from being dead code there.
