@@ -100,8 +100,8 @@ fn nsl() -> u8 {
             clean::clean().map(|()| 0)
         }
     };
-    let code = result.unwrap_or_else(|error| fail(&error));
-    timings::tell();
+    let code = result.as_ref().map_or_else(fail, |code| *code);
+    timings::tell(result.as_ref().err());
     code
 }
 

@@ -263,11 +263,14 @@ impl<'a> Sandbox<'a> {
 
     /// Waits for a report, and takes the descriptor that it carries.
     fn await_report(&mut self, expected: Report) -> Result<Option<OwnedFd>> {
-        let _wait = log::wait(format_args!("wait for {} from inside", match expected {
-            Report::Netlink => "a netlink socket",
-            Report::Hosts => "/etc/hosts",
-            _ => "a pty",
-        }));
+        let _wait = log::wait(format_args!(
+            "wait for {} from inside",
+            match expected {
+                Report::Netlink => "a netlink socket",
+                Report::Hosts => "/etc/hosts",
+                _ => "a pty",
+            }
+        ));
         loop {
             match status::receive(self.init.status.as_fd(), MsgFlags::empty()) {
                 Ok(Received::Report(report, descriptor)) if report == expected => return Ok(descriptor),

@@ -11,6 +11,7 @@ mod steps;
 pub use steps::Steps;
 
 use crate::cli::TimingsFormat;
+use crate::error::Error;
 use crate::plan::Plan;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::setsockopt;
@@ -166,7 +167,7 @@ pub fn ended() {
 }
 
 /// Tells all, at the end of nsl: until then stderr is the command's, and its terminal makes no lines.
-pub fn tell() {
+pub fn tell(error: Option<&Error>) {
     with(|timings| {
         let total = timings.begun.elapsed();
         let child = match &timings.pipe {
@@ -174,9 +175,10 @@ pub fn tell() {
             _ => Child::default(),
         };
         let rows = rows::all(&timings.steps, child, &timings.moments, &timings.by_init);
+        let times = show::Times { rows: &rows, started: timings.moments.started, total };
         let text = match timings.format {
-            TimingsFormat::Text => show::text(&rows, timings.moments.started, total),
-            TimingsFormat::Json => show::json(&rows, timings.moments.started, total),
+            TimingsFormat::Text => times.text(),
+            TimingsFormat::Json => times.json(error),
         };
         // Where nobody can be told, the exit code is left.
         let _ = std::io::stderr().write_all(text.as_bytes());

@@ -1,9 +1,9 @@
 //! The launcher's side: writes the maps of a child that waits for them, or has newuidmap and newgidmap do it, and hands
 //! it the host's files with owners shifted.
 
-use super::{By, Identities};
 use super::pool::Slot;
 use super::ranges::Map;
+use super::{By, Identities};
 use crate::error::{Error, Result};
 use crate::hints;
 use crate::log;
