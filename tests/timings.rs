@@ -18,7 +18,8 @@ struct Timings {
 #[serde(deny_unknown_fields)]
 struct Step {
     side: String,
-    step: String,
+    #[serde(rename = "step")]
+    words: String,
     #[serde(default)]
     with: Vec<String>,
     depth: usize,
@@ -48,7 +49,7 @@ impl Timings {
 
     #[track_caller]
     fn step(&self, side: &str, words: &str) -> &Step {
-        self.of(side).find(|step| step.step == words).unwrap_or_else(|| panic!("no {words:?} of {side}: {self:#?}"))
+        self.of(side).find(|step| step.words == words).unwrap_or_else(|| panic!("no {words:?} of {side}: {self:#?}"))
     }
 
     /// Steps follow each other in time, a part within its whole, and the command starts when all is done.
@@ -95,7 +96,7 @@ fn matches_the_plan<'a>(options: &[&str], nsl: impl Fn(Vec<String>) -> Invocatio
     let (on_the_host, inside) = plan.split_once("inside, before the init:\n").expect("the plan has two sides");
     // A network that is there already is joined before the clone, so that the order is another.
     let mut on_the_host: Vec<_> = on_the_host.lines().filter_map(|line| line.strip_prefix("  ")).collect();
-    let steps = timings.of("nsl").map(|step| &*step.step);
+    let steps = timings.of("nsl").map(|step| &*step.words);
     let mut told: Vec<_> = steps.filter(|step| on_the_host.contains(step)).collect();
     on_the_host.sort_unstable();
     told.sort_unstable();
@@ -108,10 +109,10 @@ fn matches_the_plan<'a>(options: &[&str], nsl: impl Fn(Vec<String>) -> Invocatio
     for step in steps {
         // What goes on until the command is executed is in one row with that.
         let with = step.with.iter().map(|with| &**with);
-        if step.step == "execute the command" {
-            told.extend(with.chain([&*step.step]));
+        if step.words == "execute the command" {
+            told.extend(with.chain([&*step.words]));
         } else {
-            told.extend([&*step.step].into_iter().chain(with));
+            told.extend([&*step.words].into_iter().chain(with));
         }
     }
     assert_eq!(told, inside, "{timings:#?}");
@@ -183,9 +184,9 @@ fn the_child_waits_while_newuidmap_takes_its_time() {
     host.accept();
     let timings = matches_the_plan(&["--network", "none", "--userns", "auto"], |words| host.nsl(words).as_user());
     let waits = timings.of("child").find(|step| step.wait).expect("the child waits");
-    assert_eq!(waits.step, "wait for the maps of users and groups, and become root");
+    assert_eq!(waits.words, "wait for the maps of users and groups, and become root");
     let maps =
-        timings.of("nsl").find(|step| step.step.starts_with("map users by newuidmap: ")).expect("users are mapped");
+        timings.of("nsl").find(|step| step.words.starts_with("map users by newuidmap: ")).expect("users are mapped");
     for step in [waits, maps] {
         assert!(step.wait && Duration::from_micros(step.took_us.unwrap_or(0)) >= SLOW, "{timings:#?}");
     }
@@ -242,7 +243,7 @@ fn a_failure_shows_how_far_it_came() {
         assert_eq!(Some(error), timings.error.map(|error| format!("nsl: {error}")).as_deref(), "{output}");
         assert_eq!(timings.started_us, None);
         let step = timings.steps.last().expect("there are steps");
-        assert_eq!((&*step.side, &*step.step), (side, last), "{output}");
+        assert_eq!((&*step.side, &*step.words), (side, last), "{output}");
         assert!(timings.steps.iter().all(|step| step.end() <= timings.total_us), "{output}");
         host.assert_clean();
     }
@@ -314,7 +315,7 @@ fn many_steps_are_all_told() {
     // The command finds no libraries; all before it has been done.
     output.assert_code(127);
     let timings = timings(&output);
-    let binds = timings.of("child").filter(|step| step.step.starts_with("bind /usr on /mnt/")).count();
+    let binds = timings.of("child").filter(|step| step.words.starts_with("bind /usr on /mnt/")).count();
     assert_eq!(binds, 300, "{output}");
     host.assert_clean();
 }
@@ -329,9 +330,9 @@ fn nothing_is_told_without_the_option() {
 #[test]
 fn nobody_is_there_to_be_told_of_a_sandbox_in_the_background() {
     let host = crate::host!();
-    for option in ["--detach", "--dry-run"] {
+    for (option, hint) in [("--detach", "--name"), ("--dry-run", "leave one")] {
         let output = host.nsl(["run", "--timings", option, "--", "true"]).run();
-        output.assert_refused(125, &["--timings", option]);
+        output.assert_refused(125, &["use --timings", option, hint]);
     }
     let output = host.nsl(["run", "--timings=loud", "--", "true"]).run();
     output.assert_refused(125, &["text, json"]);

@@ -26,7 +26,7 @@ pub fn start(level: LogLevel) {
         .event_format(Line);
     let (level, all) = (LevelFilter::from_level(level), tracing_subscriber::registry());
     if timings::are_on() {
-        let steps = timings::Steps.with_filter(filter_fn(|metadata| metadata.is_span()));
+        let steps = timings::Steps.with_filter(filter_fn(timings::is_step));
         all.with(lines.with_filter(level)).with(steps).init();
     } else {
         all.with(lines).with(level).init();

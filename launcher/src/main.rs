@@ -68,11 +68,10 @@ fn nsl() -> u8 {
         Err(error) => return misread(&error),
     };
     let result = match cli.command {
-        Command::Run(arguments) => {
-            timings::start(arguments.timings, begun);
+        Command::Run(arguments) => timings::start(&arguments, begun).and_then(|()| {
             log::start(arguments.log_level);
             run::run(&arguments)
-        }
+        }),
         Command::Ps(arguments) => service::ps(&arguments),
         Command::Logs(arguments) => service::logs(&arguments),
         Command::Top(arguments) => service::top(&arguments),

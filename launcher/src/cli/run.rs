@@ -282,8 +282,7 @@ pub struct Run {
     /// Tell on stderr, when all has ended, how long each step of the start took, inside and outside, and who waited for
     /// whom: text, a table, or json [default: text]
     #[arg(long, value_enum, value_name = "FORMAT", require_equals = true, num_args = 0..=1,
-        default_missing_value = "text", hide_possible_values = true, conflicts_with_all = ["detach", "dry_run"],
-        help_heading = "Insight")]
+        default_missing_value = "text", hide_possible_values = true, help_heading = "Insight")]
     pub timings: Option<TimingsFormat>,
 
     /// The command and its arguments

@@ -187,8 +187,8 @@ impl Plan {
             (has(Setup::LOOPBACK), InitStep::RaiseLoopback.to_string()),
             (has(Setup::TERMINAL), InitStep::SetTerminal.to_string()),
         ];
-        let limits = self.rlimits.iter().map(|limit| format!(" {limit}")).collect::<String>();
-        let after = [(!limits.is_empty(), format!("{}:{limits}", InitStep::SetLimits))];
+        let limits: Vec<_> = self.rlimits.iter().map(ToString::to_string).collect();
+        let after = [(!limits.is_empty(), format!("{}: {}", InitStep::SetLimits, limits.join(" ")))];
         let those = |steps: &[(bool, String)]| {
             steps.iter().filter(|(is_done, _)| *is_done).map(|(_, words)| words.clone()).collect()
         };

@@ -8,10 +8,10 @@ mod rows;
 mod show;
 mod steps;
 
-pub use steps::Steps;
+pub use steps::{Steps, is_step};
 
-use crate::cli::TimingsFormat;
-use crate::error::Error;
+use crate::cli::{self, TimingsFormat};
+use crate::error::{Error, Result};
 use crate::plan::Plan;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::setsockopt;
@@ -68,9 +68,18 @@ enum Pipe {
 /// Room for some thousands of steps, where the system allows it; 64 KiB are always there.
 const PIPE_SIZE: i32 = 1 << 20;
 
-/// From here on steps are kept, if that is asked for; `begun` is when nsl was started. The command line has been read.
-pub fn start(format: Option<TimingsFormat>, begun: Instant) {
-    let Some(format) = format else { return };
+/// From here on steps are kept, if that is asked for and somebody can be told; `begun` is when nsl was started. The
+/// command line has been read.
+pub fn start(run: &cli::Run, begun: Instant) -> Result<()> {
+    let Some(format) = run.timings else { return Ok(()) };
+    let refused = |cause: &'static str| Error::new("use --timings", cause);
+    if run.dry_run {
+        return Err(refused("with --dry-run no step is taken").hint("leave one of them out"));
+    }
+    if run.detach {
+        let cause = "it is told when all has ended, and with --detach nobody reads the stderr of nsl then";
+        return Err(refused(cause).hint("--name alone leaves nsl in the foreground"));
+    }
     let read = Row {
         at: Duration::ZERO,
         end: Some(begun.elapsed()),
@@ -86,6 +95,7 @@ pub fn start(format: Option<TimingsFormat>, begun: Instant) {
         moments: Moments::default(),
     };
     let _ = TIMINGS.set(Mutex::new(timings));
+    Ok(())
 }
 
 /// Are steps timed?

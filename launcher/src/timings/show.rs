@@ -46,7 +46,7 @@ impl Times<'_> {
         let step = |row| {
             let Row { side, step, with, depth, waits, .. }: &Row = row;
             let (at_us, took_us) = row.micros();
-            Step { side: side.word(), step, with, depth: *depth, wait: *waits, at_us, took_us }
+            Step { side: side.word(), words: step, with, depth: *depth, wait: *waits, at_us, took_us }
         };
         let report = Report {
             started_us: self.started.map(|started| started.as_micros()),
@@ -86,7 +86,8 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct Step<'a> {
     side: &'static str,
-    step: &'a str,
+    #[serde(rename = "step")]
+    words: &'a str,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     with: &'a [String],
     depth: usize,

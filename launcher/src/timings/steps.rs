@@ -4,12 +4,17 @@ use super::rows::{Row, Side};
 use super::{Pipe, with};
 use std::fmt::{Debug, Write};
 use std::os::fd::AsFd;
-use tracing::Subscriber;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
+
+/// Is it one that is told?
+pub fn is_step(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && metadata.fields().field("step").is_some()
+}
 
 /// The layer that hears of them.
 pub struct Steps;
@@ -26,7 +31,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Steps {
         let (depth, waits) = (outer.count(), attributes.metadata().name() == "wait");
         with(|timings| {
             let at = timings.begun.elapsed();
-            let (index, row) = (timings.steps.len(), Row { at, depth, waits, ..Row::new(Side::Nsl, step) });
+            let (index, row) = (timings.steps.len(), Row { depth, waits, at, ..Row::new(Side::Nsl, step) });
             if let Pipe::Child(pipe) = &timings.pipe {
                 // What finds no room is not told.
                 let _ = rustix::io::write(pipe.as_fd(), &row.begin(index));
