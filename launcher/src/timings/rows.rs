@@ -147,3 +147,22 @@ impl Row {
         Cow::Owned(all.join("; "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_pipe_holds_is_read_as_far_as_it_is_whole() {
+        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
+        let row =
+            Row { at: Duration::from_nanos(1500), depth: 1, waits: true, ..Row::new(Side::Child, "a b\nc".into()) };
+        for bytes in [row.begin(0), Row::end(0, Duration::from_nanos(4500)), b"1 2 0".to_vec()] {
+            nix::unistd::write(&write, &bytes).unwrap();
+        }
+        let Child(rows) = Child::read(std::os::fd::AsFd::as_fd(&read));
+        assert_eq!(rows.len(), 1);
+        let read = &rows[0];
+        assert_eq!((&*read.step, read.depth, read.waits, read.micros()), ("a b\nc", 1, true, (1, Some(3))));
+    }
+}

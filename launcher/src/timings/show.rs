@@ -74,7 +74,7 @@ fn wrapped(words: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// All times are in µs from the start of nsl.
+/// The object. All times are in µs from the start of nsl.
 #[derive(Serialize)]
 struct Report<'a> {
     started_us: Option<u128>,
@@ -94,4 +94,16 @@ struct Step<'a> {
     wait: bool,
     at_us: u128,
     took_us: Option<u128>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_wrapped_and_move_no_cursor() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("a longer-than-that b", 5), ["a", "longer-than-that", "b"]);
+        assert_eq!(wrapped("red\u{1b}[31m\nline", 80), ["red?[31m?line"]);
+    }
 }
