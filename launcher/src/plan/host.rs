@@ -1,7 +1,8 @@
 //! What is done on the host, as far as its words are not those of the network or of the ids.
 
-use super::Plan;
+use super::{MAKE_NETWORK, Plan};
 use crate::cgroup::Limits;
+use nsl_shared::boot::InitStep;
 use std::fmt;
 use std::path::Path;
 
@@ -10,6 +11,8 @@ pub enum HostStep<'a> {
     MakeCgroup(&'a Limits),
     Unpack(&'a Path),
     CreateNamespaces(&'a Plan),
+    /// The network namespace, beside the child.
+    MakeNetwork,
 }
 
 impl fmt::Display for HostStep<'_> {
@@ -19,8 +22,9 @@ impl fmt::Display for HostStep<'_> {
             Self::Unpack(path) => write!(f, "unpack {} into the store", path.display()),
             Self::CreateNamespaces(plan) => {
                 f.write_str("create namespaces:")?;
-                plan.namespaces().try_for_each(|name| write!(f, " {name}"))
+                plan.cloned().try_for_each(|name| write!(f, " {name}"))
             }
+            Self::MakeNetwork => write!(f, "{MAKE_NETWORK}, and {}", InitStep::RaiseLoopback),
         }
     }
 }

@@ -19,13 +19,14 @@ use crate::hints;
 use crate::image;
 use crate::log;
 use crate::logs::{self, Output};
-use crate::net::{self, Prepared};
+use crate::net::{self, Home, Prepared};
 use crate::plan::{HostStep, Plan};
 use crate::preserve;
 use crate::service::{self, Caller, Service, Side};
 use crate::signals::{Blocked, Signals};
 use crate::spawn::{self, Files, Luggage};
 use crate::spec::{Network, Spec};
+use crate::status;
 use crate::store;
 use crate::terminal;
 use again::Lasting;
@@ -93,6 +94,10 @@ fn start(run: &cli::Run, caller: Option<Caller>, events: &mut Events, lasting: &
         spec.found(run, &root)?;
         plan.found(root);
     }
+    let home = plan.enters_network().then(Home::open).flatten();
+    if home.is_none() {
+        plan.clone_network();
+    }
     let writing = log::step("write the boot message and nsl-init to memory");
     let preserved = lasting.preserved()?;
     let blocked = lasting.signals.as_ref().map_or_else(Blocked::new, Signals::block)?;
@@ -121,13 +126,20 @@ fn start(run: &cli::Run, caller: Option<Caller>, events: &mut Events, lasting: &
     let files = Files { init, boot, streams, preserved };
     let luggage = Luggage { files, names: &names, kept: kept_directory, cgroup };
     let init = spawn::spawn(&plan, luggage)?;
+    let making = home.is_some().then(|| log::step(HostStep::MakeNetwork));
+    let network = home.map(Home::make_another).transpose().map_err(|errno| hints::network_namespace(&plan, errno))?;
+    drop(making);
+    if let Some(network) = &network {
+        // A child that is gone has reported why.
+        let _ = status::order(init.status.as_fd(), nsl_shared::boot::NETWORK, Some(network.as_fd()));
+    }
     if let Some(kept) = &kept {
         kept.started(init.pid)?;
     }
     let signals = blocked.let_in(&mut lasting.signals)?;
     let mut sandbox = Sandbox::new(spec, plan, init, signals, (relays, output), group, events);
     sandbox.checks = Checks::new(run)?;
-    let result = sandbox.run(prepared);
+    let result = sandbox.run(prepared, network);
     if let Some(made) = sandbox.end() {
         lasting.network.keep(made);
     }
