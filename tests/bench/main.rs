@@ -32,50 +32,65 @@
 //! sysctls stay as they are. The init is the one that `nsl` embeds. `NSL_BENCH_LAUNCHER` and `NSL_BENCH_INIT` name
 //! other binaries to measure. Exit code: 1 if one of nsl's own contenders failed; a missed goal is no failure.
 
+mod bytes;
 mod early;
 mod host;
+mod idle;
 mod inits;
 mod json;
 mod latency;
+mod many;
 mod measure;
 mod memory;
 mod plot;
+mod population;
 mod processes;
 mod programs;
 mod proof;
 mod reaping;
 mod report;
 mod rounds;
+mod runtimes;
+mod scale;
 mod starts;
 mod world;
 
 use clap::Parser;
 use programs::Programs;
 use report::Report;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use world::World;
 
 /// Errors end the bench and are only printed: their text is all that matters.
 type Result<T> = std::result::Result<T, String>;
 
+/// What the table's head names with its version.
+const NAMED: [&str; 9] =
+    ["bwrap", "unshare", "crun", "runc", "podman", "tini-static", "tini", "dumb-init", "catatonit"];
+const ROWS: std::ops::RangeInclusive<i64> = 1..=12;
+
 #[derive(Parser)]
 #[command(about = "Measure nsl and nsl-init against their peers and against the kernel's own cost")]
 struct Cli {
-    /// 30 rounds in place of 200
+    /// 30 rounds in place of 200, 100 live sandboxes in place of 1,000: all rows in less than a minute
     #[arg(long)]
     quick: bool,
     /// Rounds of each group
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
-    /// Where the figures go [default: target/bench/bench.json]
+    /// Where the figures go, relative to the workspace [default: target/bench/bench.json]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Where the plot goes [default: target/bench/bench.svg]
+    /// Where the plot goes, relative to the workspace [default: target/bench/bench.svg]
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Only this row of the table, 1 to 5 or 8 to 10 (repeatable)
-    #[arg(long, value_name = "ROW", value_parser = row)]
+    /// Only this row of the table, 1 to 12 (repeatable)
+    #[arg(long, value_name = "ROW", value_parser = clap::value_parser!(u8).range(ROWS))]
     only: Vec<u8>,
+    /// In place of the table: what so many live sandboxes take, and what ends first
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    scale: Vec<usize>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -92,33 +107,35 @@ fn main() -> ExitCode {
     }
 }
 
-/// A row that the bench has.
-fn row(text: &str) -> Result<u8> {
-    text.parse()
-        .ok()
-        .filter(|row| matches!(row, 1..=5 | 8..=10))
-        .ok_or_else(|| "rows are 1 to 5 and 8 to 10".to_owned())
-}
-
 /// Whether all of nsl's own contenders could be measured.
 fn run(cli: Cli) -> Result<bool> {
     let rounds = cli.rounds.unwrap_or(if cli.quick { 30 } else { 200 }) as usize;
-    // Relative to where the caller stands: read before anything changes directory.
-    let here = std::env::current_dir().map_err(|error| format!("cannot find the working directory: {error}"))?;
     let programs = Programs::prepare()?;
-    world::enter(&programs.floor)?;
+    let home = World::create(&programs.floor)?;
+    if !cli.scale.is_empty() {
+        let head = host::describe(rounds.to_string(), &[]);
+        return scale::run(&programs, &home, &cli.scale, rounds, &head).map(|()| true);
+    }
 
-    let mut report = Report::new(host::describe(rounds));
+    let live = if cli.quick { 100 } else { 1000 };
+    let quick = if cli.quick { " (--quick: figures of few rounds)" } else { "" };
+    let mut report = Report::new(host::describe(format!("{rounds}{quick}"), &NAMED));
     report.remarks.extend(host::busy());
     let wanted = |rows: &[u8]| cli.only.is_empty() || rows.iter().any(|row| cli.only.contains(row));
     if wanted(&[1, 2, 3]) {
-        starts::run(&programs, rounds, &mut report)?;
+        starts::run(&programs, rounds, &mut report);
     }
     if wanted(&[4]) {
-        inits::run(&programs, rounds, &mut report)?;
+        inits::run(&programs, rounds, &mut report);
     }
     if wanted(&[5]) {
         memory::run(&programs, &mut report);
+    }
+    if wanted(&[6]) {
+        idle::run(&programs, &mut report);
+    }
+    if wanted(&[7]) {
+        many::run(&programs, &home, live, rounds, &mut report)?;
     }
     if wanted(&[8]) {
         reaping::run(&programs, rounds, &mut report);
@@ -129,17 +146,22 @@ fn run(cli: Cli) -> Result<bool> {
     if wanted(&[10]) {
         early::run(&programs, rounds, &mut report);
     }
+    if wanted(&[11]) {
+        bytes::run(&programs, rounds, &mut report);
+    }
+    if wanted(&[12]) {
+        runtimes::run(&programs, &home, rounds, &mut report)?;
+    }
     report.keep(&cli.only);
 
     print!("{report}");
-    let json = cli.json.map_or_else(|| programs.folder.join("bench.json"), |file| here.join(file));
-    let svg = cli.svg.map_or_else(|| programs.folder.join("bench.svg"), |file| here.join(file));
-    write(&json, &json::render(&report))?;
-    write(&svg, &plot::render(&report))?;
+    let place = |file: Option<PathBuf>, name| programs.root.join(file.unwrap_or_else(|| programs.folder.join(name)));
+    write(&place(cli.json, "bench.json"), &json::render(&report))?;
+    write(&place(cli.svg, "bench.svg"), &plot::render(&report))?;
     Ok(!report.ours_failed())
 }
 
-fn write(file: &std::path::Path, text: &str) -> Result<()> {
+fn write(file: &Path, text: &str) -> Result<()> {
     std::fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     println!("{}", file.display());
     Ok(())

@@ -5,7 +5,7 @@ use crate::inits::PEERS;
 use crate::measure::Outcome;
 use crate::processes::{self, child_of, state};
 use crate::programs::{Programs, installed};
-use crate::report::{Goal, Line, Report, Side, Unit};
+use crate::report::{Goal, Line, Panel, Report, Side, Unit};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 /// Starts of each init: its pages may differ from one to the next.
 const STARTS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(5);
-const FILE: &str = "Init: file, KiB";
-const RSS: &str = "Init: resident memory, kB";
-const PRIVATE: &str = "Init: private memory, kB";
+const FILE: Panel = Panel { title: "Init: its file", note: "KiB" };
+const RSS: Panel = Panel { title: "Init: resident memory while it waits", note: "KiB" };
+const PRIVATE: Panel = Panel { title: "Init: private memory while it waits", note: "KiB" };
 
 /// Of one init, in KiB: each an `Outcome`, as the program may be missing or fail.
 struct Sizes {
@@ -29,7 +29,8 @@ struct Sizes {
 pub fn run(programs: &Programs, report: &mut Report) {
     let mut all = Vec::new();
     for name in PEERS {
-        all.push((name, installed(name).map(|init| sizes(&programs.floor, &init)), Side::Peer));
+        let init = installed(name);
+        all.push((name, init.is_file().then(|| sizes(&programs.floor, &init)), Side::Peer));
     }
     all.push(("nsl-init", Some(sizes(&programs.floor, &programs.init)), Side::Ours));
     let goals = [(FILE, 32.0), (RSS, 40.0), (PRIVATE, 16.0)];
@@ -66,7 +67,8 @@ fn memory_of(floor: &Path, init: &Path) -> Result<(f64, f64)> {
     read
 }
 
-fn read_memory(pid: u32) -> Result<(f64, f64)> {
+/// RSS and private memory of a process, in KiB.
+pub fn read_memory(pid: u32) -> Result<(f64, f64)> {
     let rollup = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&rollup).map_err(|error| format!("cannot read {rollup}: {error}"))?;
     Ok((field(&text, "Rss")?, field(&text, "Private_Clean")? + field(&text, "Private_Dirty")?))

@@ -1,6 +1,6 @@
 //! The report as an SVG of horizontal bars, a panel for each kind of figure, readable on light and dark pages.
 
-use crate::report::{Line, Report, Side, Summary};
+use crate::report::{Line, Panel, Report, Side, Summary};
 use std::fmt::Write;
 
 const WIDTH: f64 = 760.0;
@@ -13,12 +13,12 @@ text{font:13px system-ui,sans-serif;fill:#333}.title{font-weight:600}.small{font
 @media(prefers-color-scheme:dark){text{fill:#ddd}.small{fill:#999}.spread{stroke:#eee}}";
 
 pub fn render(report: &Report) -> String {
-    let mut panels: Vec<&str> = report.lines.iter().filter_map(|line| line.panel).collect();
+    let mut panels: Vec<Panel> = report.lines.iter().filter_map(|line| line.panel).collect();
     panels.dedup();
     let mut body = String::new();
     let mut top = 24.0;
     for panel in panels {
-        top = draw_panel(&mut body, panel, &bars(report, panel), top);
+        top = draw_panel(&mut body, panel.title, &bars(report, panel), top);
     }
     let fact = |name| report.host.0.iter().find(|fact| fact.0 == name).map_or("", |fact| &fact.1);
     let note = format!(
@@ -37,7 +37,7 @@ pub fn render(report: &Report) -> String {
 }
 
 /// What a panel shows: each name once, the quickest or smallest first.
-fn bars<'a>(report: &'a Report, panel: &str) -> Vec<(&'a Line, Summary)> {
+fn bars<'a>(report: &'a Report, panel: Panel) -> Vec<(&'a Line, Summary)> {
     let mut bars: Vec<(&Line, Summary)> = Vec::new();
     for line in report.lines.iter().filter(|line| line.panel == Some(panel)) {
         if let Some(summary) = line.outcome.summary()

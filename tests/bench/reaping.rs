@@ -7,7 +7,7 @@ use crate::inits::{self, Init, PEERS};
 use crate::measure::Outcome;
 use crate::processes::{Running, children_of, on_cpu, state};
 use crate::programs::Programs;
-use crate::report::{Goal, Line, Report, Side, Unit};
+use crate::report::{Goal, Line, Panel, Report, Side, Unit};
 use crate::rounds::interleave;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
@@ -17,8 +17,8 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const MYSELF: Pid = Pid::from_raw(0);
-const WALL: &str = "Init: orphans reaped, ms";
-const CPU: &str = "Init: CPU time for these orphans, ms";
+const WALL: Panel = Panel { title: "Init: orphans reaped", note: "ms" };
+const CPU: Panel = Panel { title: "Init: CPU time for these orphans", note: "ms" };
 
 /// Of one start of an init: milliseconds, and a number.
 #[derive(Clone, Copy)]

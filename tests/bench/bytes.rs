@@ -1,0 +1,121 @@
+//! Row 11: what a command writes, on its way to the caller: through a pipe, and through a terminal, where nsl stands
+//! between two of them. Against the same command with the same pipe or terminal and no sandbox. The time is that from
+//! the first byte to the last; every byte is counted.
+
+use crate::Result;
+use crate::measure::{Outcome, PATH};
+use crate::programs::Programs;
+use crate::report::{Goal, Line, Panel, Report, Side, Unit};
+use crate::rounds::interleave;
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+const PANEL: Panel = Panel { title: "What a command writes, on its way to the caller", note: "MB/s" };
+const MIB: usize = 1 << 20;
+
+struct Contender {
+    what: &'static str,
+    side: Side,
+    options: &'static [&'static str],
+    terminal: bool,
+}
+
+const CONTENDERS: [Contender; 4] = [
+    Contender { what: "pipe, no sandbox", side: Side::Harness, options: &[], terminal: false },
+    Contender { what: "pipe, nsl run", side: Side::Ours, options: NSL, terminal: false },
+    Contender { what: "terminal, no sandbox", side: Side::Harness, options: &[], terminal: true },
+    Contender { what: "terminal, nsl run", side: Side::Ours, options: NSL, terminal: true },
+];
+const NSL: &[&str] = &["run", "--network", "none", "--"];
+
+pub fn run(programs: &Programs, rounds: usize, report: &mut Report) {
+    let rounds = rounds.div_ceil(10);
+    let rates = interleave(CONTENDERS.len(), rounds, |index, _| rate(programs, &CONTENDERS[index]));
+    let outcomes: Vec<Outcome> = rates.into_iter().map(Outcome::from).collect();
+    for (index, contender) in CONTENDERS.iter().enumerate() {
+        let line = Line::new(11, contender.what, outcomes[index].clone(), contender.side);
+        let line = line.unit(Unit::MegabytesPerSecond).panel(PANEL);
+        report.add(match contender.side {
+            Side::Ours => line.against(("no sandbox", &outcomes[index - 1])).goal(Goal::RatioAtLeast(0.9)),
+            _ => line,
+        });
+    }
+    report.remark(format!("row 11: {rounds} transfers each, 256 MiB by a pipe, 32 MiB by a terminal"));
+}
+
+/// Megabytes a second.
+fn rate(programs: &Programs, contender: &Contender) -> Result<f64> {
+    let bytes = if contender.terminal { 32 * MIB } else { 256 * MIB };
+    let amount = bytes.to_string();
+    let task: [&OsStr; 3] = [programs.task.as_ref(), "flood".as_ref(), amount.as_ref()];
+    let mut words: Vec<&OsStr> = Vec::new();
+    if contender.terminal {
+        // With it as the controlling terminal, as a shell has one.
+        words.extend(["setsid", "--ctty"].map(OsStr::new));
+    }
+    if !contender.options.is_empty() {
+        words.push(programs.nsl.as_os_str());
+    }
+    words.extend(contender.options.iter().map(OsStr::new).chain(task));
+    let mut start = Command::new(words[0]);
+    start.args(&words[1..]).env_clear().env("PATH", PATH).stderr(Stdio::null());
+    let failed = |error: std::io::Error| format!("cannot start: {error}");
+    let (source, expected) = if contender.terminal {
+        let (master, slave) = terminal().map_err(|error| format!("cannot make a terminal: {error}"))?;
+        start.stdin(slave.try_clone().map_err(failed)?).stdout(slave);
+        // A terminal ends a line by two bytes.
+        (master, bytes + bytes / 64)
+    } else {
+        let (ours, theirs) = std::io::pipe().map_err(failed)?;
+        start.stdin(Stdio::null()).stdout(theirs);
+        (OwnedFd::from(ours), bytes)
+    };
+    let mut child = start.spawn().map_err(failed)?;
+    // It holds the ends that are the command's.
+    drop(start);
+    let took = drain(source.into(), expected);
+    finish(&mut child, took)
+}
+
+/// Both ends of a new one.
+fn terminal() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags)?;
+    unlockpt(&master)?;
+    let slave = ioctl_tiocgptpeer(&master, flags)?;
+    Ok((master, slave))
+}
+
+fn finish(child: &mut Child, took: Result<f64>) -> Result<f64> {
+    if took.is_err() {
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(|error| format!("cannot wait: {error}"))?;
+    took.and_then(|rate| if status.success() { Ok(rate) } else { Err(format!("ended with {status}")) })
+}
+
+/// Reads to the end.
+fn drain(mut source: File, expected: usize) -> Result<f64> {
+    let mut buffer = vec![0; 64 * 1024];
+    let (mut begin, mut count) = (None, 0);
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => {
+                begin.get_or_insert_with(Instant::now);
+                count += length;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // The master of a terminal that nobody has open any more.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => break,
+            Err(error) => return Err(format!("cannot read: {error}")),
+        }
+    }
+    let elapsed = begin.ok_or("it wrote nothing")?.elapsed().as_secs_f64();
+    if count == expected { Ok(count as f64 / 1e6 / elapsed) } else { Err(format!("{count} of {expected} bytes came")) }
+}
