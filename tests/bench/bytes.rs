@@ -15,7 +15,8 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-const PANEL: Panel = Panel { title: "What a command writes, on its way to the caller", note: "MB/s" };
+const PANEL: Panel =
+    Panel { title: "What a command writes, on its way to the caller", note: "MB/s: here longer is better" };
 const MIB: usize = 1 << 20;
 
 struct Contender {
@@ -26,10 +27,10 @@ struct Contender {
 }
 
 const CONTENDERS: [Contender; 4] = [
-    Contender { what: "pipe, no sandbox", side: Side::Harness, options: &[], terminal: false },
-    Contender { what: "pipe, nsl run", side: Side::Ours, options: NSL, terminal: false },
-    Contender { what: "terminal, no sandbox", side: Side::Harness, options: &[], terminal: true },
-    Contender { what: "terminal, nsl run", side: Side::Ours, options: NSL, terminal: true },
+    Contender { what: "a pipe, no sandbox", side: Side::Harness, options: &[], terminal: false },
+    Contender { what: "a pipe, nsl run", side: Side::Ours, options: NSL, terminal: false },
+    Contender { what: "a terminal, no sandbox", side: Side::Harness, options: &[], terminal: true },
+    Contender { what: "a terminal, nsl run", side: Side::Ours, options: NSL, terminal: true },
 ];
 const NSL: &[&str] = &["run", "--network", "none", "--"];
 

@@ -32,6 +32,8 @@
 //! sysctls stay as they are. The init is the one that `nsl` embeds. `NSL_BENCH_LAUNCHER` and `NSL_BENCH_INIT` name
 //! other binaries to measure. Exit code: 1 if one of nsl's own contenders failed; a missed goal is no failure.
 
+#![allow(clippy::cast_precision_loss, reason = "figures are shown with four digits")]
+
 mod bytes;
 mod early;
 mod host;

@@ -27,14 +27,14 @@ pub fn run(programs: &Programs, home: &World, live: usize, rounds: usize, report
         }
     };
     let goal = |line: Line, goal| if live >= GOAL { line.goal(goal) } else { line };
-    let line = |what: String, outcome: &Outcome| Line::new(7, what, outcome.clone(), Side::Ours);
-    report.add(line("nsl run beside none".to_owned(), &alone).panel(PANEL));
-    let beside = line(format!("nsl run beside {live}"), &beside).panel(PANEL);
+    let figure = |what: String, outcome: &Outcome| Line::new(7, what, outcome.clone(), Side::Ours);
+    report.add(figure("nsl run beside none".to_owned(), &alone).panel(PANEL));
+    let beside = figure(format!("nsl run beside {live}"), &beside).panel(PANEL);
     report.add(goal(beside.against(("none", &alone)), Goal::Ratio(1.3)));
     let [processes, devices] = &ends;
-    let end = line(format!("end of {live}: processes"), processes).unit(Unit::Seconds);
+    let end = figure(format!("end of {live}: processes"), processes).unit(Unit::Seconds);
     report.add(goal(end, Goal::Value(3.0)));
-    report.add(line(format!("end of {live}: devices"), devices).unit(Unit::Seconds));
+    report.add(figure(format!("end of {live}: devices"), devices).unit(Unit::Seconds));
     if live < GOAL {
         report.remark(format!("row 7: the goals are about {GOAL} live sandboxes, not {live}: no verdict"));
     }

@@ -15,9 +15,7 @@ use std::time::{Duration, Instant};
 /// Starts of each init: its pages may differ from one to the next.
 const STARTS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(5);
-const FILE: Panel = Panel { title: "Init: its file", note: "KiB" };
-const RSS: Panel = Panel { title: "Init: resident memory while it waits", note: "KiB" };
-const PRIVATE: Panel = Panel { title: "Init: private memory while it waits", note: "KiB" };
+const PANEL: Panel = Panel { title: "Private memory of an init that waits", note: "KiB" };
 
 /// Of one init, in KiB: each an `Outcome`, as the program may be missing or fail.
 struct Sizes {
@@ -33,14 +31,14 @@ pub fn run(programs: &Programs, report: &mut Report) {
         all.push((name, init.is_file().then(|| sizes(&programs.floor, &init)), Side::Peer));
     }
     all.push(("nsl-init", Some(sizes(&programs.floor, &programs.init)), Side::Ours));
-    let goals = [(FILE, 32.0), (RSS, 40.0), (PRIVATE, 16.0)];
-    for (place, (panel, limit)) in goals.into_iter().enumerate() {
+    let goals = [("file", 32.0), ("RSS", 40.0), ("private memory", 16.0)];
+    for (place, (thing, limit)) in goals.into_iter().enumerate() {
         for (name, sizes, side) in &all {
             let outcome = sizes
                 .as_ref()
                 .map_or(Outcome::NotInstalled, |sizes| [&sizes.file, &sizes.rss, &sizes.private][place].clone());
-            let what = format!("{name}: {}", ["file", "RSS", "private memory"][place]);
-            let line = Line::new(5, what, outcome, *side).unit(Unit::Kibibytes).panel(panel);
+            let line = Line::new(5, format!("{name}: {thing}"), outcome, *side).unit(Unit::Kibibytes);
+            let line = if place == 2 { line.panel(PANEL) } else { line };
             report.add(if *side == Side::Ours { line.goal(Goal::Value(limit)) } else { line });
         }
     }
