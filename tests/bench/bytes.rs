@@ -15,8 +15,8 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-const PANEL: Panel =
-    Panel { title: "What a command writes, on its way to the caller", note: "MB/s: here longer is better" };
+const PIPE: Panel = Panel { title: "What a command writes to a pipe", note: "MB/s: here longer is better" };
+const TERMINAL: Panel = Panel { title: "What a command writes to a terminal", ..PIPE };
 const MIB: usize = 1 << 20;
 
 struct Contender {
@@ -40,7 +40,7 @@ pub fn run(programs: &Programs, rounds: usize, report: &mut Report) {
     let outcomes: Vec<Outcome> = rates.into_iter().map(Outcome::from).collect();
     for (index, contender) in CONTENDERS.iter().enumerate() {
         let line = Line::new(11, contender.what, outcomes[index].clone(), contender.side);
-        let line = line.unit(Unit::MegabytesPerSecond).panel(PANEL);
+        let line = line.unit(Unit::MegabytesPerSecond).panel(if contender.terminal { TERMINAL } else { PIPE });
         report.add(match contender.side {
             Side::Ours => line.against(("no sandbox", &outcomes[index - 1])).goal(Goal::RatioAtLeast(0.9)),
             _ => line,

@@ -11,7 +11,10 @@ use crate::rounds::{Random, interleave};
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
-const PANEL: Panel = Panel { title: "SIGTERM 0–3 ms after the launch that nobody gets", note: "% of all" };
+const PANEL: Panel = Panel {
+    title: "SIGTERM 0–3 ms after the launch that nobody gets",
+    note: "% of all; blocked: by a starter that blocks signals first",
+};
 const LATEST_US: u64 = 3000;
 
 struct Contender<'a> {

@@ -33,10 +33,10 @@ pub fn render(report: &Report) -> String {
     }
     let mut body = String::new();
     let mut top = heading(&mut body, report);
-    // The first has the whole width, the others share it by two.
+    // The first has the whole width, the others share it by two, and one that is left over has it again.
     let (first, others) = panels.split_at(panels.len().min(1));
     for row in first.chunks(1).chain(others.chunks(2)) {
-        let width = if row == first { WIDTH - 2.0 * MARGIN } else { (WIDTH - 2.0 * MARGIN - GAP) / 2.0 };
+        let width = if row.len() == 1 { WIDTH - 2.0 * MARGIN } else { (WIDTH - 2.0 * MARGIN - GAP) / 2.0 };
         let ends = row.iter().enumerate().map(|(column, panel)| {
             let place = Place { left: MARGIN + column as f64 * (width + GAP), top, width };
             draw(&mut body, *panel, &lines(report, *panel), &place)
@@ -64,8 +64,9 @@ fn heading(body: &mut String, report: &Report) -> f64 {
     let (cpu, cores, kernel, date) = (fact("CPU"), fact("cores"), fact("kernel"), fact("date"));
     let whose = format!("{cpu}, {cores} cores, Linux {kernel}, load {}, {date}", fact("load before"));
     text(body, "quiet", MARGIN, 80.0, &whose);
-    let mut left = WIDTH - MARGIN - 214.0;
-    for (class, name, width) in [("ours", "nsl", 46.0), ("peer", "others", 62.0), ("floor", "without either", 0.0)] {
+    let mut left = WIDTH - MARGIN - 200.0;
+    for (class, name, width) in [("ours", "nsl", 46.0), ("peer", "others", 62.0), ("floor", "none, or the least", 0.0)]
+    {
         let _ = writeln!(body, "<rect class=\"{class}\" x=\"{left}\" y=\"34\" width=\"11\" height=\"11\" rx=\"2\"/>");
         text(body, "", left + 16.0, 44.0, name);
         left += width + 4.0;
@@ -97,7 +98,7 @@ fn lines(report: &Report, panel: Panel) -> Vec<&Line> {
 fn draw(body: &mut String, panel: Panel, lines: &[&Line], place: &Place) -> f64 {
     text(body, "panel", place.left, place.top, panel.title);
     text(body, "quiet", place.left, place.top + 16.0, panel.note);
-    let names = lines.iter().map(|line| label(line).chars().count()).max().unwrap_or(0) as f64 * 6.6 + 8.0;
+    let names = lines.iter().map(|line| label(line).chars().count()).max().unwrap_or(0) as f64 * 7.0 + 8.0;
     let (zero, first) = (place.left + names, place.top + HEAD - 14.0);
     let bottom = first + lines.len() as f64 * STEP;
     let end = longest(lines);
@@ -161,10 +162,11 @@ fn longest(lines: &[&Line]) -> f64 {
     if longest > 0.0 { longest } else { 1.0 }
 }
 
-/// Round numbers from 0 to `end`, four to eight of them.
+/// Round numbers from 0 to `end`, three to six of them.
 fn ticks(end: f64) -> Vec<f64> {
-    let rough = 10_f64.powf((end / 4.0).log10().floor());
-    let step = [5.0, 2.0, 1.0].map(|times| times * rough).into_iter().find(|step| end / step >= 3.0).unwrap_or(rough);
+    let rough = 10_f64.powf((end / 5.0).log10().floor());
+    let step = [1.0, 2.0, 5.0].map(|times| times * rough).into_iter().find(|step| end / step <= 5.0);
+    let step = step.unwrap_or(10.0 * rough);
     // Whole steps, then scaled: sums of tenths are not round.
     (0..=(end / step) as u32).map(|number| (f64::from(number) * step * 1e6).round() / 1e6).collect()
 }
