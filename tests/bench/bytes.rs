@@ -3,8 +3,8 @@
 //! the first byte to the last; every byte is counted.
 
 use crate::Result;
-use crate::measure::{Outcome, PATH};
-use crate::programs::Programs;
+use crate::measure::{Outcome, PATH, words};
+use crate::programs::{Programs, installed};
 use crate::report::{Goal, Line, Panel, Report, Side, Unit};
 use crate::rounds::interleave;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -19,31 +19,51 @@ const PIPE: Panel = Panel { title: "What a command writes to a pipe", note: "MB/
 const TERMINAL: Panel = Panel { title: "What a command writes to a terminal", ..PIPE };
 const MIB: usize = 1 << 20;
 
+/// Who stands between the command and its caller.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Between {
+    Nobody,
+    Nsl,
+    /// script(1), which hands on a terminal's bytes and does nothing else.
+    Script,
+}
+
 struct Contender {
     what: &'static str,
-    side: Side,
-    options: &'static [&'static str],
+    between: Between,
     terminal: bool,
 }
 
-const CONTENDERS: [Contender; 4] = [
-    Contender { what: "a pipe, no sandbox", side: Side::Harness, options: &[], terminal: false },
-    Contender { what: "a pipe, nsl run", side: Side::Ours, options: NSL, terminal: false },
-    Contender { what: "a terminal, no sandbox", side: Side::Harness, options: &[], terminal: true },
-    Contender { what: "a terminal, nsl run", side: Side::Ours, options: NSL, terminal: true },
+const CONTENDERS: [Contender; 5] = [
+    Contender { what: "a pipe, no sandbox", between: Between::Nobody, terminal: false },
+    Contender { what: "a pipe, nsl run", between: Between::Nsl, terminal: false },
+    Contender { what: "a terminal, no sandbox", between: Between::Nobody, terminal: true },
+    Contender { what: "a terminal, nsl run", between: Between::Nsl, terminal: true },
+    Contender { what: "a terminal, script(1)", between: Between::Script, terminal: true },
 ];
-const NSL: &[&str] = &["run", "--network", "none", "--"];
 
 pub fn run(programs: &Programs, rounds: usize, report: &mut Report) {
     let rounds = rounds.div_ceil(10);
     let rates = interleave(CONTENDERS.len(), rounds, |index, _| rate(programs, &CONTENDERS[index]));
     let outcomes: Vec<Outcome> = rates.into_iter().map(Outcome::from).collect();
     for (index, contender) in CONTENDERS.iter().enumerate() {
-        let line = Line::new(11, contender.what, outcomes[index].clone(), contender.side);
-        let line = line.unit(Unit::MegabytesPerSecond).panel(if contender.terminal { TERMINAL } else { PIPE });
-        report.add(match contender.side {
-            Side::Ours => line.against(("no sandbox", &outcomes[index - 1])).goal(Goal::RatioAtLeast(0.9)),
-            _ => line,
+        let side = match contender.between {
+            Between::Nobody => Side::Harness,
+            Between::Nsl => Side::Ours,
+            Between::Script => Side::Peer,
+        };
+        let outcome = if contender.between == Between::Script && !installed("script").is_file() {
+            Outcome::NotInstalled
+        } else {
+            outcomes[index].clone()
+        };
+        let line = Line::new(11, contender.what, outcome, side).unit(Unit::MegabytesPerSecond);
+        let line = line.panel(if contender.terminal { TERMINAL } else { PIPE });
+        let bare = ("no sandbox", &outcomes[if contender.terminal { 2 } else { 0 }]);
+        report.add(match contender.between {
+            Between::Nobody => line,
+            Between::Nsl => line.against(bare).goal(Goal::RatioAtLeast(0.9)),
+            Between::Script => line.against(bare),
         });
     }
     report.remark(format!("row 11: {rounds} transfers each, 256 MiB by a pipe, 32 MiB by a terminal"));
@@ -52,19 +72,21 @@ pub fn run(programs: &Programs, rounds: usize, report: &mut Report) {
 /// Megabytes a second.
 fn rate(programs: &Programs, contender: &Contender) -> Result<f64> {
     let bytes = if contender.terminal { 32 * MIB } else { 256 * MIB };
-    let amount = bytes.to_string();
-    let task: [&OsStr; 3] = [programs.task.as_ref(), "flood".as_ref(), amount.as_ref()];
-    let mut words: Vec<&OsStr> = Vec::new();
+    let mut command = words(&programs.task, &format!("flood {bytes}"));
+    match contender.between {
+        Between::Nobody => {}
+        Between::Nsl => command = [words(&programs.nsl, "run --network none --"), command].concat(),
+        Between::Script => {
+            let line = command.join(OsStr::new(" "));
+            command = ["script".into(), "-qec".into(), line, "/dev/null".into()].to_vec();
+        }
+    }
     if contender.terminal {
         // With it as the controlling terminal, as a shell has one.
-        words.extend(["setsid", "--ctty"].map(OsStr::new));
+        command.splice(0..0, ["setsid".into(), "--ctty".into()]);
     }
-    if !contender.options.is_empty() {
-        words.push(programs.nsl.as_os_str());
-    }
-    words.extend(contender.options.iter().map(OsStr::new).chain(task));
-    let mut start = Command::new(words[0]);
-    start.args(&words[1..]).env_clear().env("PATH", PATH).stderr(Stdio::null());
+    let mut start = Command::new(&command[0]);
+    start.args(&command[1..]).env_clear().env("PATH", PATH).stderr(Stdio::null());
     let failed = |error: std::io::Error| format!("cannot start: {error}");
     let (source, expected) = if contender.terminal {
         let (master, slave) = terminal().map_err(|error| format!("cannot make a terminal: {error}"))?;

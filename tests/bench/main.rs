@@ -7,14 +7,19 @@
 //!   ratios, not milliseconds, between machines and days: both sides of a ratio come from the same rounds.
 //! - The command is one static program that exits at once (true.rs), the same file everywhere.
 //! - The floor (floor/) makes the calls that such a start cannot do without: six namespaces, a tmpfs, an overlay of `/`
-//!   with an empty /run and /tmp, /dev with its nodes, /dev/pts, /proc, /sys, a new root, what is hidden of /proc and
-//!   /sys, capabilities, the seccomp filter, lo, and with a network a veth pair, one IPv4 address a side and a default
-//!   route. It has no init, NAT, IPv6 or check, so 1.0 cannot be reached. Remarks below the table say which mounts nsl
-//!   makes and the floor does not, and the reverse.
+//!   with an empty /run and /tmp and three files in /etc, /dev with its nodes, /dev/pts, /proc, /sys, a new root, what is
+//!   hidden of /proc and /sys, capabilities, the seccomp filter, lo, and with a network a veth pair, an address of each
+//!   family a side, forwarding and a default route. It has no init, NAT or check, so 1.0 cannot be reached. Remarks
+//!   below the table say which mounts nsl makes and the floor does not, and the reverse.
 //! - bwrap makes a user namespace on top (`--unshare-all`) and no network but lo; unshare makes namespaces and /proc.
 //! - Row 4 is what an init adds to running `true` as PID 1 without one: the median of the differences within a round.
 //! - Row 5 is read while the init waits for `sleep`. RSS counts pages shared with the page cache, private memory does
 //!   not. The files of tini and dumb-init need a libc besides.
+//! - Row 6 is read beside a second sandbox, so that the pages of nsl's own file are shared, as they are where there are
+//!   many.
+//! - Row 7: two hosts, one empty and one with live sandboxes; starts take turns between them. The end of all is counted
+//!   from the end of the input that they wait for, until no nsl is left, and until the kernel has taken away the last
+//!   of the devices.
 //! - Row 8: one process under the init makes orphans by a double fork, one after the other; the time ends when none is
 //!   left, zombies included, as that process itself sees it. All is on one CPU, so that nothing which the init does is
 //!   hidden; most of the time is still that of making them. The init's CPU time is the kernel's count. Zombies are
@@ -24,9 +29,13 @@
 //! - Row 10 counts, and has no median. SIGTERM goes to the init, or to nsl, at a random moment, the same for all in a
 //!   round. SIGWINCH follows once the command runs: if the command gets that one alone, SIGTERM was lost. With `nsl run`,
 //!   one that ends all before the command runs is not lost.
-//! - In rows 1 to 4 a contender counts only if it proved before that it ran a command in namespaces of its own and
-//!   handed on its exit status, and in all rows only if every run was as it has to be. Else it is "failed", or "not
-//!   installed", and has no figure.
+//! - Row 11 is the rate from the first byte to the last, all of them counted. A pipe is the command's own; a terminal is
+//!   one of nsl's, whose bytes it hands on to the caller's.
+//! - Row 12 is for comparison: programs that start `true` from an OCI bundle or a directory, and podman above runc.
+//! - In rows 1 to 4, 7 and 12 a contender counts only if it proved before that it ran a command in namespaces of its
+//!   own and handed on its exit status, and in all rows only if every run was as it has to be. Else it is "failed", with
+//!   the reason, or "not installed", and has no figure.
+//! - `--scale` is another table (scale.rs).
 //!
 //! Everything runs in mount and network namespaces of the bench's own: the machine's links, firewall, routes and
 //! sysctls stay as they are. The init is the one that `nsl` embeds. `NSL_BENCH_LAUNCHER` and `NSL_BENCH_INIT` name

@@ -3,19 +3,24 @@
 use crate::measure::PATH;
 use crate::programs::Programs;
 use crate::{Result, world};
-use std::io::{PipeWriter, Read};
+use std::fs::File;
+use std::io::{ErrorKind, PipeWriter, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_mins(5);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(2);
 
 pub struct Population {
     start: Command,
     /// Says a byte for each sandbox whose command runs.
     ready: UnixStream,
+    /// What they say when they do not.
+    errors: PathBuf,
     /// What they all wait for; gone when they are asked to end.
     input: Option<PipeWriter>,
     pub launchers: Vec<Child>,
@@ -35,22 +40,47 @@ impl Population {
         let failed = |error: std::io::Error| format!("cannot prepare sandboxes that wait: {error}");
         let (theirs, input) = std::io::pipe().map_err(failed)?;
         let (ready, said) = UnixStream::pair().map_err(failed)?;
-        ready.set_read_timeout(Some(Duration::from_secs(10))).map_err(failed)?;
-        let errors = std::fs::File::create(programs.folder.join("errors.txt")).map_err(failed)?;
+        ready.set_read_timeout(Some(Duration::from_millis(100))).map_err(failed)?;
+        let errors = programs.folder.join("errors.txt");
         let mut start = Command::new(&programs.nsl);
         start.args(options).arg("--").arg(&programs.wait).env_clear().env("PATH", PATH);
-        start.stdin(theirs).stdout(Stdio::from(std::os::fd::OwnedFd::from(said))).stderr(errors);
-        Ok(Self { start, ready, input: Some(input), launchers: Vec::new() })
+        start.stdin(theirs).stdout(Stdio::from(OwnedFd::from(said))).stderr(File::create(&errors).map_err(failed)?);
+        Ok(Self { start, ready, errors, input: Some(input), launchers: Vec::new() })
     }
 
-    /// Starts sandboxes, one after the other, until so many live.
+    /// Starts sandboxes, one after the other, until so many live. The first that does not run is the end, with its words.
     pub fn grow(&mut self, count: usize) -> Result<()> {
         while self.launchers.len() < count {
             let nth = self.launchers.len() + 1;
-            self.launchers.push(self.start.spawn().map_err(|error| format!("cannot start sandbox {nth}: {error}"))?);
-            self.ready.read_exact(&mut [0]).map_err(|error| format!("sandbox {nth} does not run: {error}"))?;
+            let launcher = self.start.spawn().map_err(|error| format!("cannot start sandbox {nth}: {error}"))?;
+            self.launchers.push(launcher);
+            if let Err(error) = self.await_last() {
+                if let Some(mut launcher) = self.launchers.pop() {
+                    let _ = launcher.kill();
+                    let _ = launcher.wait();
+                }
+                return Err(format!("sandbox {nth} does not run: {error}"));
+            }
         }
         Ok(())
+    }
+
+    /// Until the command of the last one runs.
+    fn await_last(&mut self) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            match self.ready.read_exact(&mut [0]) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error.to_string()),
+                Err(_) if begin.elapsed() > PATIENCE => return Err("it is too slow".to_owned()),
+                Err(_) => {}
+            }
+            let ended = self.launchers.last_mut().map(Child::try_wait);
+            if let Some(Ok(Some(status))) = ended {
+                let said = std::fs::read_to_string(&self.errors).unwrap_or_default();
+                return Err(format!("{status}: {}", said.trim().lines().next_back().unwrap_or("without a word")));
+            }
+        }
     }
 
     /// Ends them all, and waits until nothing of them is left in this network namespace.

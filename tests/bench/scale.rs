@@ -42,7 +42,10 @@ pub fn run(programs: &Programs, home: &World, lives: &[usize], rounds: usize, ho
     let mut population = Population::new(programs, &["run"])?;
     let mut steps = Vec::new();
     for &live in lives {
-        population.grow(live)?;
+        if let Err(refusal) = population.grow(live) {
+            println!("\nthe end, with {} live: {refusal}", population.launchers.len());
+            break;
+        }
         let starts = starts(programs, [home, &crowded], rounds)?;
         crowded.enter()?;
         let (snapshot, sample) = (Snapshot::take()?, Sample::take(&population.launchers)?);
@@ -70,11 +73,11 @@ fn render(before: &Snapshot, steps: &[Step], after: &Snapshot, end: &End) -> Str
     let mut text = String::new();
     let mut row = |name: &str, cells: Vec<String>, left: Option<f64>| {
         let left = left.map_or_else(String::new, |left| format!("{left:+.0}"));
-        let _ = write!(text, "{name:<36}");
+        let mut line = format!("{name:<36}");
         for cell in cells {
-            let _ = write!(text, " {cell:>10}");
+            let _ = write!(line, " {cell:>10}");
         }
-        let _ = writeln!(text, " {left:>14}");
+        let _ = writeln!(text, "{}", format!("{line} {left:>14}").trim_end());
     };
     let cells = |figure: &dyn Fn(&Step) -> f64, digits: usize| -> Vec<String> {
         let show = |figure: f64| if figure.is_finite() { format!("{figure:.digits$}") } else { String::new() };
