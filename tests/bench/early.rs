@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
 const PANEL: Panel = Panel {
-    title: "SIGTERM 0–3 ms after the launch that nobody gets",
+    title: "SIGTERM lost, sent 0–3 ms after the launch",
     note: "% of all; blocked: by a starter that blocks signals first",
 };
 const LATEST_US: u64 = 3000;

@@ -59,12 +59,12 @@ fn heading(body: &mut String, report: &Report) -> f64 {
     let fact = |name| report.host.0.iter().find(|fact| fact.0 == name).map_or("", |fact| &fact.1);
     text(body, "title", MARGIN, 44.0, "nsl beside its peers");
     let how =
-        format!("Median of {} rounds in turns; the thin line spans the 10th to the 90th percentile.", fact("rounds"));
+        format!("Medians, and by a thin line the 10th to the 90th percentile; rounds in turns: {}", fact("rounds"));
     text(body, "quiet", MARGIN, 64.0, &how);
     let (cpu, cores, kernel, date) = (fact("CPU"), fact("cores"), fact("kernel"), fact("date"));
     let whose = format!("{cpu}, {cores} cores, Linux {kernel}, load {}, {date}", fact("load before"));
     text(body, "quiet", MARGIN, 80.0, &whose);
-    let mut left = WIDTH - MARGIN - 200.0;
+    let mut left = WIDTH - MARGIN - 238.0;
     for (class, name, width) in [("ours", "nsl", 46.0), ("peer", "others", 62.0), ("floor", "none, or the least", 0.0)]
     {
         let _ = writeln!(body, "<rect class=\"{class}\" x=\"{left}\" y=\"34\" width=\"11\" height=\"11\" rx=\"2\"/>");
