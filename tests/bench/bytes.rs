@@ -4,6 +4,7 @@
 
 use crate::Result;
 use crate::measure::{Outcome, PATH, words};
+use crate::processes::on_one_cpu;
 use crate::programs::{Programs, installed};
 use crate::report::{Goal, Line, Panel, Report, Side, Unit};
 use crate::rounds::interleave;
@@ -34,39 +35,41 @@ struct Contender {
     terminal: bool,
 }
 
-const CONTENDERS: [Contender; 5] = [
+const PIPES: &[Contender] = &[
     Contender { what: "a pipe, no sandbox", between: Between::Nobody, terminal: false },
     Contender { what: "a pipe, nsl run", between: Between::Nsl, terminal: false },
+];
+const TERMINALS: &[Contender] = &[
     Contender { what: "a terminal, no sandbox", between: Between::Nobody, terminal: true },
     Contender { what: "a terminal, nsl run", between: Between::Nsl, terminal: true },
     Contender { what: "a terminal, script(1)", between: Between::Script, terminal: true },
 ];
 
 pub fn run(programs: &Programs, rounds: usize, report: &mut Report) {
-    let rounds = rounds.div_ceil(10);
-    let rates = interleave(CONTENDERS.len(), rounds, |index, _| rate(programs, &CONTENDERS[index]));
+    let (pipes, terminals) = (rounds.div_ceil(2), rounds.div_ceil(10));
+    // A pipe is quickest where both ends share a CPU's cache, which is the scheduler's affair.
+    on_one_cpu(|| compare(programs, PIPES, PIPE, pipes, report));
+    compare(programs, TERMINALS, TERMINAL, terminals, report);
+    report
+        .remark(format!("row 11: {pipes} times 256 MiB by a pipe on one CPU, {terminals} times 32 MiB by a terminal"));
+}
+
+/// The first of them is what the others are compared with.
+fn compare(programs: &Programs, contenders: &[Contender], panel: Panel, rounds: usize, report: &mut Report) {
+    let rates = interleave(contenders.len(), rounds, |index, _| rate(programs, &contenders[index]));
     let outcomes: Vec<Outcome> = rates.into_iter().map(Outcome::from).collect();
-    for (index, contender) in CONTENDERS.iter().enumerate() {
-        let side = match contender.between {
-            Between::Nobody => Side::Harness,
-            Between::Nsl => Side::Ours,
-            Between::Script => Side::Peer,
+    for (contender, outcome) in contenders.iter().zip(&outcomes) {
+        let line = |outcome: &Outcome, side| {
+            Line::new(11, contender.what, outcome.clone(), side).unit(Unit::MegabytesPerSecond).panel(panel)
         };
-        let outcome = if contender.between == Between::Script && !installed("script").is_file() {
-            Outcome::NotInstalled
-        } else {
-            outcomes[index].clone()
-        };
-        let line = Line::new(11, contender.what, outcome, side).unit(Unit::MegabytesPerSecond);
-        let line = line.panel(if contender.terminal { TERMINAL } else { PIPE });
-        let bare = ("no sandbox", &outcomes[if contender.terminal { 2 } else { 0 }]);
+        let bare = ("no sandbox", &outcomes[0]);
         report.add(match contender.between {
-            Between::Nobody => line,
-            Between::Nsl => line.against(bare).goal(Goal::RatioAtLeast(0.9)),
-            Between::Script => line.against(bare),
+            Between::Nobody => line(outcome, Side::Harness),
+            Between::Nsl => line(outcome, Side::Ours).against(bare).goal(Goal::RatioAtLeast(0.9)),
+            Between::Script if !installed("script").is_file() => line(&Outcome::NotInstalled, Side::Peer),
+            Between::Script => line(outcome, Side::Peer).against(bare),
         });
     }
-    report.remark(format!("row 11: {rounds} transfers each, 256 MiB by a pipe, 32 MiB by a terminal"));
 }
 
 /// Megabytes a second.
