@@ -13,10 +13,10 @@
 //!   below the table say which mounts nsl makes and the floor does not, and the reverse.
 //! - bwrap makes a user namespace on top (`--unshare-all`) and no network but lo; unshare makes namespaces and /proc.
 //! - Row 4 is what an init adds to running `true` as PID 1 without one: the median of the differences within a round.
-//! - Row 5 is read while the init waits for `sleep`. RSS counts pages shared with the page cache, private memory does
-//!   not. The files of tini and dumb-init need a libc besides.
-//! - Row 6 is read beside a second sandbox, so that the pages of nsl's own file are shared, as they are where there are
-//!   many.
+//! - Row 5 is read while the init waits for `sleep`, beside a second init of its kind, so that pages of its file are
+//!   shared, as they are where there are many. RSS counts these, private memory does not. The files of tini and
+//!   dumb-init need a libc besides.
+//! - Row 6 is read beside a second sandbox, for the same reason.
 //! - Row 7: two hosts, one empty and one with live sandboxes; starts take turns between them. The end of all is counted
 //!   from the end of the input that they wait for, until no nsl is left, and until the kernel has taken away the last
 //!   of the devices.
@@ -164,6 +164,9 @@ fn run(cli: Cli) -> Result<bool> {
         runtimes::run(&programs, &home, rounds, &mut report)?;
     }
     report.keep(&cli.only);
+    if report.lines.iter().any(|line| matches!(line.outcome, measure::Outcome::NotInstalled)) {
+        report.remark("what is not installed has no figure: make bench-peers installs what Debian has".to_owned());
+    }
 
     print!("{report}");
     let place = |file: Option<PathBuf>, name| programs.root.join(file.unwrap_or_else(|| programs.folder.join(name)));

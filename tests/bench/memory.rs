@@ -55,14 +55,23 @@ fn sizes(floor: &Path, init: &Path) -> Sizes {
     Sizes { file: file.into(), rss: rss.into(), private: private.into() }
 }
 
-/// RSS and private memory of an init that waits; it is killed then.
+/// RSS and private memory of an init that waits, beside another one of its kind: what two share is not private.
 fn memory_of(floor: &Path, init: &Path) -> Result<(f64, f64)> {
+    let mut starters = [start(floor, init)?, start(floor, init)?];
+    let inits = starters.each_mut().map(wait_until_idle);
+    let [Ok(_), Ok(pid)] = inits else {
+        starters.iter_mut().for_each(processes::end);
+        return Err(inits.into_iter().find_map(Result::err).unwrap_or_default());
+    };
+    let read = read_memory(pid);
+    starters.iter_mut().for_each(processes::end);
+    read
+}
+
+fn start(floor: &Path, init: &Path) -> Result<Child> {
     let mut start = Command::new(floor);
     start.args(["pid", "--"]).arg(init).args(["--", "/bin/sleep", "1000"]).env_clear().stdin(Stdio::null());
-    let mut starter = start.spawn().map_err(|error| format!("cannot start: {error}"))?;
-    let read = wait_until_idle(&mut starter).and_then(read_memory);
-    processes::end(&mut starter);
-    read
+    start.spawn().map_err(|error| format!("cannot start: {error}"))
 }
 
 /// RSS and private memory of a process, in KiB.
