@@ -50,10 +50,14 @@ fn measure(programs: &Programs, hosts: [&World; 2], live: usize, rounds: usize) 
     Ok((starts, population.end()?))
 }
 
+pub fn start(programs: &Programs) -> Contender {
+    Contender::new("nsl run", &words(&programs.nsl, "run --"), programs.commands(), Proof::Connected)
+}
+
 /// The milliseconds of starts in either world, in turns.
 pub fn starts(programs: &Programs, hosts: [&World; 2], rounds: usize) -> Result<[Outcome; 2]> {
     let arena = Arena::new(&programs.folder);
-    let start = Contender::new("nsl run", &words(&programs.nsl, "run --"), programs.commands(), Proof::Connected);
+    let start = start(programs);
     for host in hosts {
         host.enter()?;
         arena.admit(&start)?;

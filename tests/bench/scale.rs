@@ -9,11 +9,13 @@ mod sample;
 mod snapshot;
 
 use crate::host::Host;
-use crate::measure::Outcome;
+use crate::measure::{Arena, Outcome};
 use crate::population::{End, Population};
 use crate::programs::Programs;
 use crate::world::World;
 use crate::{Result, many};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use sample::Sample;
 use snapshot::{Snapshot, settle};
 use std::fmt::Write;
@@ -23,6 +25,8 @@ struct Step {
     live: usize,
     /// The start of one more on a host without any, and beside them: medians, in ms.
     starts: [f64; 2],
+    /// The CPU time of such starts, in ms: what else the machine does has less of a share in it.
+    cpu: [f64; 2],
     snapshot: Snapshot,
     sample: Sample,
 }
@@ -46,10 +50,11 @@ pub fn run(programs: &Programs, home: &World, lives: &[usize], rounds: usize, ho
             println!("\nthe end, with {} live: {refusal}", population.launchers.len());
             break;
         }
-        let starts = starts(programs, [home, &crowded], rounds)?;
-        crowded.enter()?;
+        let hosts = [home, &crowded];
+        let starts = starts(programs, hosts, rounds)?;
+        let cpu = [cpu_of_starts(programs, home, rounds)?, cpu_of_starts(programs, &crowded, rounds)?];
         let (snapshot, sample) = (Snapshot::take()?, Sample::take(&population.launchers)?);
-        steps.push(Step { live, starts, snapshot, sample });
+        steps.push(Step { live, starts, cpu, snapshot, sample });
         eprintln!("{live} live: a start takes {:.2} ms, on a host without any {:.2} ms", starts[1], starts[0]);
     }
     let end = population.end()?;
@@ -67,6 +72,25 @@ fn starts(programs: &Programs, hosts: [&World; 2], rounds: usize) -> Result<[f64
         _ => Err("a start was not measured".to_owned()),
     };
     Ok([median(&none)?, median(&beside)?])
+}
+
+/// The mean of all that such a start waits for: nsl, its init and the command. Leaves this process in `host`.
+fn cpu_of_starts(programs: &Programs, host: &World, rounds: usize) -> Result<f64> {
+    host.enter()?;
+    let arena = Arena::new(&programs.folder);
+    let start = many::start(programs);
+    let before = cpu_of_children()?;
+    for _ in 0..rounds {
+        arena.time(&start)?;
+    }
+    Ok((cpu_of_children()? - before) / rounds as f64)
+}
+
+/// In ms, of those that have been waited for.
+fn cpu_of_children() -> Result<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|error| format!("cannot read CPU times: {error}"))?;
+    let time = usage.user_time() + usage.system_time();
+    Ok(time.num_microseconds() as f64 / 1e3)
 }
 
 fn render(before: &Snapshot, steps: &[Step], after: &Snapshot, end: &End) -> String {
@@ -87,6 +111,8 @@ fn render(before: &Snapshot, steps: &[Step], after: &Snapshot, end: &End) -> Str
     row("start on a host without any, ms", cells(&|step| step.starts[0], 2), None);
     row("start beside them, ms", cells(&|step| step.starts[1], 2), None);
     row("ratio", cells(&|step| step.starts[1] / step.starts[0], 2), None);
+    row("CPU time, without any, ms", cells(&|step| step.cpu[0], 2), None);
+    row("CPU time, beside them, ms", cells(&|step| step.cpu[1], 2), None);
     for (index, name) in sample::NAMES.iter().enumerate() {
         row(name, cells(&|step| step.sample.0[index], 1), None);
     }
