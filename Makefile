@@ -16,7 +16,7 @@ CHECK_PACKAGES := binutils iproute2 mount python3 strace util-linux valgrind
 VM_PACKAGES := busybox-static cpio e2fsprogs mmdebstrap qemu-system-x86
 ARM := aarch64-unknown-linux-gnu
 ARM_PACKAGES := binutils gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user util-linux
-PEERS := bubblewrap catatonit dumb-init tini
+PEERS := bubblewrap catatonit crun dumb-init podman runc tini util-linux
 # Parts of `make ci`, in order.
 PARTS := lint test check test-vm
 
@@ -62,6 +62,7 @@ test-vm: build  ## Run nsl on Debian's kernel, and nsl-init as /init, in virtual
 fuzz: linker  ## Fuzz what reads bytes of others for 60 seconds, or longer: make fuzz TIME=600
 	@tests/fuzz $(TIME) $(TARGET_DIR)/fuzz
 
+# ARGS="--quick", or "--svg docs/bench.svg" for the plot that the README shows, or "--scale 1000,3000".
 bench: linker  ## Measure nsl, and the peers that are installed
 	cargo bench --package nsl --bench bench -- $(ARGS)
 
