@@ -10,6 +10,7 @@ mod mounts;
 mod names;
 mod old;
 
+pub use mount::has_calls as has_mount_calls;
 pub use names::Names;
 
 use crate::mounts::Tmpfs;
@@ -34,6 +35,18 @@ pub struct Pty {
 /// The layers of the root; the last option is for a user namespace alone.
 const LAYERS_OF_USER: [(&str, &[u8]); 4] =
     [("lowerdir", b"lower"), ("upperdir", b"upper"), ("workdir", b"work"), ("userxattr", b"")];
+
+/// What a start does first in its new namespaces: be who one is outside, where a user namespace is among them, and let no
+/// mount reach the host.
+pub fn enter(identity: Option<(u32, u32)>) -> Result<()> {
+    identity.map_or(Ok(()), |(uid, gid)| map_identity(uid, gid))?;
+    make_private()
+}
+
+/// Whether a file system of this kind can be mounted, in new namespaces that were entered.
+pub fn try_mount(kind: &str) -> Result<()> {
+    Mounts::default().create(kind, &[], NOSUID_NODEV).map(drop)
+}
 
 /// A root in the making.
 pub struct Assembly<'a> {
@@ -99,7 +112,7 @@ impl<'a> Assembly<'a> {
         match step {
             Step::MapIdentity { uid, gid } => map_identity(*uid, *gid)?,
             Step::PrivateMounts => {
-                rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+                make_private()?;
                 self.open_sources();
                 if self.steps.contains(&Step::HostProc) {
                     self.proc = Some(self.mounts.tree(Path::new("/proc"))?);
@@ -261,6 +274,10 @@ impl<'a> Assembly<'a> {
         let mut mounts = self.parts.iter().chain([root]);
         mounts.try_for_each(|mount| self.mounts.change(mount, READ_ONLY, MountAttrFlags::empty()))
     }
+}
+
+fn make_private() -> Result<()> {
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
 }
 
 /// `user_namespaces(7)`: without privileges outside, one may map oneself, after giving up setgroups(2).
