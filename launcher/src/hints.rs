@@ -49,8 +49,7 @@ fn forbidden_by(is_set: impl Fn(&str, &str) -> bool, is_filtered: bool) -> &'sta
     } else if is_filtered {
         FILTERED
     } else {
-        "user namespaces are forbidden here, by a security module, or because nsl runs in a chroot: nsl check tells what \
-         else is"
+        "user namespaces are forbidden here, by a security module, or because nsl runs in a chroot; nsl check tells more"
     }
 }
 
@@ -433,6 +432,10 @@ pub fn init_step(subject: &Subject<'_>, step: InitStep, errno: i32) -> Error {
             .hint("to raise a hard limit takes CAP_SYS_RESOURCE, outside of any user namespace"),
         InitStep::SetCredentials => {
             Error::os(step.to_string(), errno).hint("the user or group is not mapped in this user namespace")
+        }
+        // That of podman forbids sethostname, say, to whom it does not know CAP_SYS_ADMIN of.
+        _ if matches!(errno, Errno::EPERM | Errno::ENOSYS) && is_filtered() => {
+            Error::os(step.to_string(), errno).hint(FILTERED)
         }
         _ => Error::os(step.to_string(), errno),
     }

@@ -17,6 +17,7 @@ const OLDEST: (u32, u32) = (5, 11);
 const COMPLETE: (u32, u32) = (5, 19);
 
 /// Of its calls those that a filter around nsl may forbid, or an old kernel lack.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Calls {
     openat2: bool,
     pidfd_open: bool,

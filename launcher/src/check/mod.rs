@@ -41,7 +41,7 @@ fn report() -> Result<Report> {
     Ok(Report::new(lines, network.is_some_and(|network| network.failure.is_none())))
 }
 
-/// The first of the trials that came to nothing is told; whatever builds on it was not tried.
+/// A line of what takes that which has failed.
 fn not_tried(name: &'static str) -> Line {
-    Line::missing(name, Told::new("not tried, since no sandbox starts"))
+    Line::unknown(name, "not tried, since no sandbox starts")
 }

@@ -84,7 +84,7 @@ fn judge_firewall(found: io::Result<Option<Obstacles>>, has_legacy: bool) -> Lin
             let told = Told::new(format!("{names} stops forwarded packets that it does not know{legacy}"));
             Line::limited(NAME, WAY_OUT, told.mend(mend))
         }
-        Err(error) => Line::absent(NAME, format!("its rules cannot be read: {error}{legacy}")),
+        Err(error) => Line::unknown(NAME, format!("its rules cannot be read: {error}{legacy}")),
     }
 }
 
@@ -166,7 +166,7 @@ mod tests {
             told.contains("ip filter FORWARD stops") && told.contains("legacy") && told.contains("(hint: iptables -I)")
         );
         assert!(judge_firewall(Ok(None), false).shown().starts_with("ok "));
-        assert!(judge_firewall(Err(io::ErrorKind::PermissionDenied.into()), false).shown().starts_with("absent "));
+        assert!(judge_firewall(Err(io::ErrorKind::PermissionDenied.into()), false).shown().starts_with("unknown "));
         assert!(judge_names(false).shown().contains("--dns"));
         assert!(judge_names(true).shown().starts_with("ok "));
     }

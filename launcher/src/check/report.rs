@@ -18,6 +18,8 @@ pub enum Verdict {
     Missing,
     /// Nothing of nsl's own needs it.
     Absent,
+    /// It could not be found out.
+    Unknown,
 }
 
 impl Verdict {
@@ -27,6 +29,7 @@ impl Verdict {
             Self::Limited => "limited",
             Self::Missing => "missing",
             Self::Absent => "absent",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -36,7 +39,7 @@ impl Verdict {
             Self::Ok => "\x1b[32m",
             Self::Limited => "\x1b[33m",
             Self::Missing => "\x1b[31m",
-            Self::Absent => "",
+            Self::Absent | Self::Unknown => "",
         }
     }
 }
@@ -99,6 +102,10 @@ impl Line {
 
     pub fn absent(name: &'static str, finding: impl Into<String>) -> Self {
         Self { verdict: Verdict::Absent, ..Self::ok(name, finding) }
+    }
+
+    pub fn unknown(name: &'static str, finding: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Unknown, ..Self::ok(name, finding) }
     }
 
     /// `without` is what is not to be had because of it.

@@ -5,7 +5,8 @@ use clap::Args;
 #[derive(Args)]
 #[command(after_help = "\
 A line each: ok; limited, where something of nsl's is not to be had; missing, where nsl run does not work; absent, where \
-only who asks for it needs it. What mends it stands behind \"hint:\". The last line is the sum.
+only who asks for it needs it; unknown, where it could not be tried. What mends it stands behind \"hint:\". The last \
+line is the sum.
 
 What only a trial tells is tried: sandboxes start and end, the network of root's in one of its own. Nothing of this \
 host's is changed; its kernel may load the modules that nsl run would have it load.
