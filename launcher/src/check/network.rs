@@ -30,8 +30,10 @@ pub fn lines(caller: Caller, whole: Option<&Trial>) -> Result<Vec<Line>> {
         // What may go nowhere must have the rules: where they can't be made it is refused.
         lines.push(judge_rules(trial::run(&["--internal"], true)?.failure));
         lines.push(judge_ipv4(net::outlook_ipv4()));
-        lines.push(judge_firewall(net::obstacles(true, true), net::has_legacy_filter()));
-        lines.push(judge_ipv6(net::outlook_ipv6()));
+        let ipv6 = net::outlook_ipv6();
+        let is_forwarded = matches!(ipv6, Ok(Outlook::On | Outlook::Off));
+        lines.push(judge_firewall(net::obstacles(true, is_forwarded), net::has_legacy_filter()));
+        lines.push(judge_ipv6(ipv6));
         lines.push(judge_names(has_server()));
     }
     Ok(lines)

@@ -46,3 +46,25 @@ fn judge_manager(is_booted: bool, has_journal: bool) -> Line {
         (false, false) => Line::absent(NAME, "does not run, which nsl unit and --log journald take"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_is_not_there_is_as_good_as_what_is_above_it() {
+        let below = std::env::temp_dir().join("nsl-none/of/these");
+        assert_eq!(usable(below.clone()).ok(), Some(below));
+        let refused = usable(PathBuf::from("/proc/nsl/none")).map_err(hints::states);
+        let shown = judge("states", "sandboxes with a name", refused).shown();
+        assert!(shown.starts_with("limited  states      cannot write to /proc: "), "{shown}");
+    }
+
+    #[test]
+    fn no_service_manager_is_no_lack() {
+        assert!(judge_manager(true, true).shown().starts_with("ok "));
+        for (is_booted, has_journal) in [(true, false), (false, true), (false, false)] {
+            assert!(judge_manager(is_booted, has_journal).shown().starts_with("absent "));
+        }
+    }
+}
