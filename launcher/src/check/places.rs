@@ -55,9 +55,12 @@ mod tests {
     fn a_place_that_is_not_there_is_as_good_as_what_is_above_it() {
         let below = std::env::temp_dir().join("nsl-none/of/these");
         assert_eq!(usable(below.clone()).ok(), Some(below));
-        let refused = usable(PathBuf::from("/proc/nsl/none")).map_err(hints::states);
-        let shown = judge("states", "sandboxes with a name", refused).shown();
-        assert!(shown.starts_with("limited  states      cannot write to /proc: "), "{shown}");
+        let refused = hints::states(Error::os("write to /run", nix::errno::Errno::EROFS));
+        let shown = judge("states", "sandboxes with a name", Err(refused)).shown();
+        assert!(
+            shown.starts_with("limited  states      cannot write to /run: Read-only file system (hint: "),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Verdict {
 }
 
 /// Something that was found, and what mends it: a message of nsl's in its two parts.
-#[derive(Clone, PartialEq, Eq, Serialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Told {
     pub finding: String,
     pub mend: Option<String>,
@@ -89,15 +89,15 @@ impl From<&Error> for Told {
 pub struct Line {
     name: &'static str,
     verdict: Verdict,
-    #[serde(flatten)]
-    told: Told,
+    finding: String,
+    mend: Option<String>,
     /// What is not to be had, for the sum.
     without: Option<&'static str>,
 }
 
 impl Line {
     pub fn ok(name: &'static str, finding: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Ok, told: Told::new(finding), without: None }
+        Self { name, verdict: Verdict::Ok, finding: finding.into(), mend: None, without: None }
     }
 
     pub fn absent(name: &'static str, finding: impl Into<String>) -> Self {
@@ -110,11 +110,12 @@ impl Line {
 
     /// `without` is what is not to be had because of it.
     pub fn limited(name: &'static str, without: &'static str, told: Told) -> Self {
-        Self { name, verdict: Verdict::Limited, told, without: Some(without) }
+        Self { verdict: Verdict::Limited, without: Some(without), ..Self::missing(name, told) }
     }
 
     pub fn missing(name: &'static str, told: Told) -> Self {
-        Self { name, verdict: Verdict::Missing, told, without: None }
+        let Told { finding, mend } = told;
+        Self { name, verdict: Verdict::Missing, finding, mend, without: None }
     }
 
     pub fn is_ok(&self) -> bool {
@@ -131,9 +132,8 @@ impl Line {
     fn show(&self, out: &mut String, is_coloured: bool) {
         let colour = if is_coloured { self.verdict.colour() } else { "" };
         let end = if colour.is_empty() { "" } else { "\x1b[0m" };
-        let Told { finding, mend } = &self.told;
-        let _ = write!(out, "{colour}{:7}{end}  {:NAME$} {finding}", self.verdict.word(), self.name);
-        if let Some(mend) = mend {
+        let _ = write!(out, "{colour}{:7}{end}  {:NAME$} {}", self.verdict.word(), self.name, self.finding);
+        if let Some(mend) = &self.mend {
             let _ = write!(out, " (hint: {mend})");
         }
     }

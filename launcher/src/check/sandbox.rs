@@ -31,13 +31,16 @@ pub fn parts(caller: Caller, start: &Trial) -> Result<Vec<Line>> {
         Err(_) if caller.is_privileged() => trial::run(&["--network", "none", "--userns", "keep-id"], false)?.failure,
         Err(_) => start.failure.clone(),
     };
-    let mount = |kind: &str| in_new_namespaces(caller, || root::try_mount(kind));
-    let mounts = (namespaces.is_ok() || caller.is_privileged()).then(|| ["overlay", "proc", "devpts"].map(mount));
+    let inside = |work: fn() -> rustix::io::Result<()>| in_new_namespaces(caller, work);
+    let mounts = (namespaces.is_ok() || caller.is_privileged()).then(|| {
+        // Of an overlay that is not whole the kernel complains in its log.
+        [|| root::ask_for("overlay"), || root::try_mount("proc"), || root::try_mount("devpts")].map(inside)
+    });
     let mut lines = vec![judge_namespaces(namespaces, told, caller)];
     match mounts {
         None => lines.extend(["root", "proc", "terminal"].map(not_tried)),
         Some([overlay, proc, devpts]) => lines.extend([
-            judge_overlay(overlay, start.warnings.first()),
+            judge_overlay(overlay, start),
             judge_proc(Path::new("/proc/self").exists(), proc),
             judge_terminal(devpts),
         ]),
@@ -58,15 +61,17 @@ fn judge_namespaces(made: rustix::io::Result<()>, told: Option<Told>, caller: Ca
     if caller.is_privileged() { Line::limited(NAME, "--userns, --nested", told) } else { Line::missing(NAME, told) }
 }
 
-/// `warning` is what the start of a sandbox had to say of its root. Without options an overlay can't be: that is the one
-/// error which means that there are overlays.
-fn judge_overlay(mount: rustix::io::Result<()>, warning: Option<&Told>) -> Line {
+/// `asked` is the kernel's answer; what is wrong with the layers, a start knows.
+fn judge_overlay(asked: rustix::io::Result<()>, start: &Trial) -> Line {
     const NAME: &str = "root";
-    match (mount, warning) {
-        (Ok(()) | Err(Errno::INVAL), None) => Line::ok(NAME, "the host's, copy-on-write (overlay)"),
-        (Ok(()) | Err(Errno::INVAL), Some(warning)) => Line::limited(NAME, "a root to write to", warning.clone()),
-        (Err(Errno::NODEV), _) => Line::missing(NAME, failed("mount an overlay", Errno::NODEV).mend(hints::NO_OVERLAY)),
-        (Err(errno), _) => Line::missing(NAME, failed("mount an overlay", errno)),
+    let failure = start.failure.as_ref().filter(|told| told.finding.contains("overlay"));
+    match (failure, start.warnings.first()) {
+        _ if asked == Err(Errno::NODEV) => {
+            Line::missing(NAME, failed("mount an overlay", Errno::NODEV).mend(hints::NO_OVERLAY))
+        }
+        (Some(told), _) => Line::missing(NAME, told.clone()),
+        (None, Some(warning)) => Line::limited(NAME, "a root to write to", warning.clone()),
+        (None, None) => Line::ok(NAME, "the host's, copy-on-write (overlay)"),
     }
 }
 
@@ -107,7 +112,7 @@ fn judge_landlock(unrestricted: Result<Option<&'static str>>) -> Line {
         Ok(None) => Line::ok(NAME, "all that --landlock restricts"),
         Ok(Some(what)) => {
             let told = Told::new(format!("--landlock does not restrict {what}")).mend("a newer kernel");
-            Line::limited(NAME, "all of --landlock", told)
+            Line::limited(NAME, "some of --landlock", told)
         }
         Err(error) => Line::limited(NAME, "--landlock", Told::from(&error)),
     }
@@ -141,6 +146,7 @@ fn failed(step: &str, errno: Errno) -> Told {
 mod tests {
     use super::*;
     use crate::error::Error;
+    use std::time::Duration;
 
     fn caller(privileged: bool) -> Caller {
         Caller { uid: 0, gid: 0, privileged }
@@ -158,11 +164,18 @@ mod tests {
 
     #[test]
     fn a_root_takes_overlay_and_what_a_start_said_of_it() {
-        let shown = |mount, warning: Option<&Told>| judge_overlay(mount, warning).shown();
-        assert!(shown(Err(Errno::INVAL), None).starts_with("ok "));
-        assert!(shown(Err(Errno::INVAL), Some(&Told::new("read-only"))).ends_with("read-only"));
-        assert!(shown(Err(Errno::NODEV), None).contains("modprobe overlay"));
-        assert!(shown(Err(Errno::PERM), None).starts_with("missing "));
+        let told = |text: &str| Told::new(text.to_owned());
+        let shown = |asked, failure: Option<&str>, warnings: &[&str]| {
+            let warnings = warnings.iter().map(|text| told(text)).collect();
+            judge_overlay(asked, &Trial { failure: failure.map(told), warnings, took: Duration::ZERO }).shown()
+        };
+        assert!(shown(Ok(()), None, &[]).starts_with("ok "));
+        assert!(shown(Ok(()), Some("cannot mount proc"), &[]).starts_with("ok "));
+        assert!(shown(Ok(()), None, &["read-only"]).starts_with("limited "));
+        assert!(shown(Ok(()), Some("cannot mount an overlay of /"), &[]).starts_with("missing "));
+        assert!(shown(Err(Errno::NODEV), None, &[]).contains("modprobe overlay"));
+        // Without fsopen(2) it is the start that knows.
+        assert!(shown(Err(Errno::NOSYS), None, &[]).starts_with("ok "));
     }
 
     #[test]

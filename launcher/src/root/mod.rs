@@ -20,7 +20,7 @@ use inside::{ALL_USERS, DIRECTORY};
 use mount::{Mounts, NODEV, NOSUID_NODEV, READ_ONLY, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+use rustix::mount::{FsOpenFlags, MountAttrFlags, MountPropagationFlags};
 use std::collections::VecDeque;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -46,6 +46,12 @@ pub fn enter(identity: Option<(u32, u32)>) -> Result<()> {
 /// Whether a file system of this kind can be mounted, in new namespaces that were entered.
 pub fn try_mount(kind: &str) -> Result<()> {
     Mounts::default().create(kind, &[], NOSUID_NODEV).map(drop)
+}
+
+/// Whether the kernel has file systems of this kind, or modules for them: ENODEV if not. Where fsopen(2) is missing, it
+/// does not tell.
+pub fn ask_for(kind: &str) -> Result<()> {
+    rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map(drop)
 }
 
 /// A root in the making.

@@ -5,7 +5,7 @@
 
 # line NAME VERDICT WORDS: what nsl check said of NAME.
 line() {
-    grep -E "^$2 +$1 " /var/said | grep -F "$3" || {
+    grep -E "^$2 +$1 " /var/said | grep -F -e "$3" || {
         cat /var/said
         return 1
     }

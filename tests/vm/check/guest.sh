@@ -19,7 +19,7 @@ bring_back() { for name; do mv /var/"$name".ko* "$(dirname $modules/"$(grep -o "
 
 # line NAME VERDICT WORDS: what nsl check said of NAME.
 line() {
-    grep -E "^$2 +$1 " /var/said | grep -F "$3" || {
+    grep -E "^$2 +$1 " /var/said | grep -F -e "$3" || {
         cat /var/said
         return 1
     }
