@@ -2,8 +2,11 @@
 
 use crate::error::{Error, Result};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
+
+type Text = Cow<'static, str>;
 
 /// The name of a line, and behind it what was found.
 const NAME: usize = 11;
@@ -47,23 +50,23 @@ impl Verdict {
 /// Something that was found, and what mends it: a message of nsl's in its two parts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Told {
-    pub finding: String,
-    pub mend: Option<String>,
+    pub finding: Text,
+    pub mend: Option<Text>,
 }
 
 impl Told {
-    pub fn new(finding: impl Into<String>) -> Self {
+    pub fn new(finding: impl Into<Text>) -> Self {
         Self { finding: finding.into(), mend: None }
     }
 
-    pub fn mend(self, mend: impl Into<String>) -> Self {
+    pub fn mend(self, mend: impl Into<Text>) -> Self {
         Self { mend: Some(mend.into()), ..self }
     }
 
     /// The parts of a message, in the middle of which a hint may stand: "cannot …: … (hint: …); …".
     pub fn parse(message: &str) -> Self {
         const HINT: &str = " (hint: ";
-        let Some((before, rest)) = message.split_once(HINT) else { return Self::new(message) };
+        let Some((before, rest)) = message.split_once(HINT) else { return Self::new(message.to_owned()) };
         let mut depth = 1;
         let end = rest.find(|c| {
             depth += match c {
@@ -74,7 +77,7 @@ impl Told {
             depth == 0
         });
         let (hint, behind) = end.map_or((rest, ""), |end| (&rest[..end], &rest[end + 1..]));
-        Self::new(format!("{before}{behind}")).mend(hint)
+        Self::new(format!("{before}{behind}")).mend(hint.to_owned())
     }
 }
 
@@ -89,22 +92,22 @@ impl From<&Error> for Told {
 pub struct Line {
     name: &'static str,
     verdict: Verdict,
-    finding: String,
-    mend: Option<String>,
+    finding: Text,
+    mend: Option<Text>,
     /// What is not to be had, for the sum.
     without: Option<&'static str>,
 }
 
 impl Line {
-    pub fn ok(name: &'static str, finding: impl Into<String>) -> Self {
+    pub fn ok(name: &'static str, finding: impl Into<Text>) -> Self {
         Self { name, verdict: Verdict::Ok, finding: finding.into(), mend: None, without: None }
     }
 
-    pub fn absent(name: &'static str, finding: impl Into<String>) -> Self {
+    pub fn absent(name: &'static str, finding: impl Into<Text>) -> Self {
         Self { verdict: Verdict::Absent, ..Self::ok(name, finding) }
     }
 
-    pub fn unknown(name: &'static str, finding: impl Into<String>) -> Self {
+    pub fn unknown(name: &'static str, finding: impl Into<Text>) -> Self {
         Self { verdict: Verdict::Unknown, ..Self::ok(name, finding) }
     }
 
@@ -192,15 +195,15 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn told(message: &str) -> (String, Option<String>) {
+    fn told(message: &str) -> (Text, Option<Text>) {
         let Told { finding, mend } = Told::parse(message);
         (finding, mend)
     }
 
     #[test]
     fn a_message_is_taken_apart_wherever_its_hint_stands() {
-        let parts = |finding: &str, mend: &str| (finding.to_owned(), Some(mend.to_owned()));
-        assert_eq!(told("cannot fly: no wings"), ("cannot fly: no wings".to_owned(), None));
+        let parts = |finding: &'static str, mend: &'static str| (finding.into(), Some(mend.into()));
+        assert_eq!(told("cannot fly: no wings"), ("cannot fly: no wings".into(), None));
         assert_eq!(told("cannot fly: no wings (hint: walk)"), parts("cannot fly: no wings", "walk"));
         assert_eq!(told("no wings (hint: walk (or run)); it falls"), parts("no wings; it falls", "walk (or run)"));
         assert_eq!(told("cut (hint: short"), parts("cut", "short"));
