@@ -1,10 +1,13 @@
 //! `nsl check`: what it says is what `nsl run` does, wherever it is asked, and it leaves nothing.
 
-use crate::harness::{DIR, Host, Invocation, NSL, Output, USER};
+use crate::harness::{DIR, Host, Invocation, NSL, Output, USER, wait_until};
 use crate::nested::{NESTED, filtered, run};
 use crate::podman::Podman;
 use crate::pty::Pty;
+use nix::sys::signal::Signal;
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
 
 /// The lines, by their names.
 struct Report(Value);
@@ -282,6 +285,29 @@ fn the_word_is_coloured_on_a_terminal_alone() {
     };
     assert!(coloured("OTHER", "1") && coloured("NO_COLOR", ""));
     assert!(!coloured("NO_COLOR", "1") && !coloured("TERM", "dumb"));
+}
+
+#[test]
+fn killed_it_leaves_nothing() {
+    let host = crate::host!();
+    for is_user in [false, true] {
+        for trials in 0..6 {
+            let invocation = host.nsl(["check"]);
+            let running = if is_user { invocation.as_user() } else { invocation }.start();
+            // In one of its trials, or behind them all.
+            let (mut seen, pid) = (BTreeSet::new(), running.pid());
+            let children = format!("/proc/{pid}/task/{pid}/children");
+            wait_until("it is in its trials", || {
+                let found = fs::read_to_string(&children).unwrap_or_default();
+                seen.extend(found.split_ascii_whitespace().map(str::to_owned));
+                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                seen.len() > trials || stat.contains(") Z ")
+            });
+            running.signal(Signal::SIGKILL);
+            running.finish();
+            host.assert_clean();
+        }
+    }
 }
 
 #[test]
