@@ -193,6 +193,17 @@ fn calls_that_are_missing_are_named() {
 }
 
 #[test]
+fn a_failure_that_nothing_better_is_known_of_leads_here() {
+    let host = crate::host!("python3");
+    let refused = |words: &[&str]| host.nsl(words).without(libc::EINVAL, &["fsconfig"]).run();
+    let step = "cannot mount a tmpfs for what the command writes: Invalid argument";
+    refused(&run(&[], &["true"])).assert_refused(125, &[step, "(hint: nsl check tells what this host allows)"]);
+    let report = Report::of(&refused(&["check", "--json"]));
+    report.assert("proc", "missing", &["Invalid argument"]).assert("terminal", "missing", &["Invalid argument"]);
+    report.assert("sandbox", "missing", &[step]).assert("namespaces", "ok", &[]);
+}
+
+#[test]
 fn a_firewall_is_told_with_the_command_that_opens_it() {
     let mut host = crate::host!("nft", "iptables");
     host.sh("iptables -P FORWARD DROP; iptables -N DOCKER-USER; iptables -A FORWARD -j DOCKER-USER");
