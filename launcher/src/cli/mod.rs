@@ -7,7 +7,7 @@ mod service;
 
 pub use check::Check;
 pub use exec::Exec;
-pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Run};
+pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Run, TimingsFormat};
 pub use service::{Kill, Logs, Names, Ps, Rm, Stop, Top, Unit};
 
 use clap::{Args, FromArgMatches, Parser, Subcommand};
