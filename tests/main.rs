@@ -5,6 +5,7 @@ mod apply;
 mod archives;
 mod attacks;
 mod changes;
+mod check;
 mod clean;
 mod documents;
 mod driving;

@@ -4,6 +4,7 @@
 
 mod cgroup;
 mod changes;
+mod check;
 mod clean;
 mod cli;
 mod confined;
@@ -94,6 +95,7 @@ fn nsl() -> u8 {
             changes::apply(&arguments)
         }
         Command::Init(arguments) => export::export(&arguments, stdout_is_open).map(|()| 0),
+        Command::Check(arguments) => check::check(&arguments),
         Command::Clean(_) => {
             log::start(LogLevel::Warn);
             clean::clean().map(|()| 0)

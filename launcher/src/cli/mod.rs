@@ -1,9 +1,11 @@
 //! The command line as clap reads it: words, no decisions, no I/O. `spec` gives them their meaning.
 
+mod check;
 mod exec;
 mod run;
 mod service;
 
+pub use check::Check;
 pub use exec::Exec;
 pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Run, TimingsFormat};
 pub use service::{Kill, Logs, Names, Ps, Rm, Stop, Top, Unit};
@@ -92,6 +94,8 @@ pub enum Command {
     Apply(Apply),
     /// Write nsl-init to a file, as the init of an image or a machine
     Init(Init),
+    /// Tell what this host allows, and what mends it
+    Check(Check),
     /// Remove what nsl leaves on this host
     Clean(Clean),
 }

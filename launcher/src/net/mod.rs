@@ -31,7 +31,8 @@ mod socket;
 
 pub use clean::remove_table;
 pub use egress::parse_all as permissions;
-pub use forward::settings_that_are_on;
+pub use firewall::{Obstacles, has_legacy_filter, look as obstacles};
+pub use forward::{Outlook, outlook_ipv4, settings_that_are_on};
 pub use join::{Join, Source, Visit};
 pub use lasting::Lasting;
 pub use members::Members;
@@ -104,6 +105,11 @@ pub fn check(plan: &VethPlan) -> Result<()> {
         Wanted::Pool { .. } => Ok(()),
         Wanted::Fixed(addresses) => host::check(addresses),
     }
+}
+
+/// What comes of IPv6 for a sandbox.
+pub fn outlook_ipv6() -> Result<Outlook> {
+    rtnl::run(async { forward::outlook_ipv6(&rtnl::connect()?).await })
 }
 
 /// Takes the ports of the host that are to lead to the sandbox, and resolves the names that it may reach.
