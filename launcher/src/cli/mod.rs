@@ -1,14 +1,18 @@
 //! The command line as clap reads it: words, no decisions, no I/O. `spec` gives them their meaning.
 
 mod exec;
+pub mod help;
+pub mod near;
 mod run;
 mod service;
+pub mod texts;
 
 pub use exec::Exec;
-pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Run};
+pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Refused, Run};
 pub use service::{Kill, Logs, Names, Ps, Rm, Stop, Top, Unit};
 
-use clap::{Args, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use help::Form;
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
@@ -36,8 +40,21 @@ impl Cli {
         if let Some(command) = command {
             return Ok(Self { command });
         }
-        Self::try_parse()
+        let words: Vec<_> = asked_for_help(std::env::args_os()).collect();
+        let form = if words.iter().any(|word| word == "--help") { Form::Full } else { Form::Brief };
+        let mut matches = help::dress(Self::command(), form).try_get_matches_from(words)?;
+        Self::from_arg_matches_mut(&mut matches)
     }
+}
+
+/// `nsl help run` is `nsl run --help`.
+fn asked_for_help(words: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    let mut words = words.peekable();
+    let nsl = words.next();
+    let is_asked = words.next_if(|word| word == "help").is_some();
+    let subcommand = words.next().filter(|word| !(is_asked && word == "help"));
+    let help = is_asked.then(|| "--help".into());
+    nsl.into_iter().chain(subcommand).chain(help).chain(words.filter(move |_| !is_asked))
 }
 
 /// The options of `nsl run`, without that name; or what is wrong with them.
@@ -48,11 +65,14 @@ pub fn read_run(words: &[OsString]) -> Result<Run, String> {
         Run::from_arg_matches_mut(&mut matches)
     };
     // What takes --detach is of use without, where somebody else does that part.
-    read(&["run"]).or_else(|error| read(&["run", "--detach"]).map_err(|_| error)).map_err(|error| {
-        let text = error.to_string();
-        let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
-        lines.map(|line| line.trim_start_matches("error: ")).collect::<Vec<_>>().join(" ")
-    })
+    read(&["run"]).or_else(|error| read(&["run", "--detach"]).map_err(|_| error)).map_err(|error| cause(&error))
+}
+
+/// What is wrong, in one line, without clap's advice.
+pub fn cause(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+    lines.map(|line| line.trim_start_matches("error: ")).collect::<Vec<_>>().join(" ")
 }
 
 /// The options of one subcommand, whose name is the first word.
@@ -97,18 +117,12 @@ pub enum Command {
 }
 
 #[derive(Args)]
-#[command(after_help = "\
-Each line is a change against the host as it is now: added, changed, removed, or metadata where only the mode, the \
-owner, the time or extended attributes differ. A directory's name ends with a slash; what comes or goes with setuid, \
-setgid or file capabilities says so.
-
-Exit status: 0; with --exit-code 1 if there are changes; 125 if nsl itself failed.")]
 pub struct Diff {
-    /// Write one JSON object (docs/changes.md has its schema)
+    /// Write one JSON object. docs/changes.md has its schema
     #[arg(long, conflicts_with = "content")]
     pub json: bool,
 
-    /// Write what changed in the files too, as a patch
+    /// Write a patch: also what changed in the files
     #[arg(long)]
     pub content: bool,
 
@@ -120,19 +134,12 @@ pub struct Diff {
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
 
-    /// Only these, with all that is below them; relative paths begin at /
+    /// Only these, with all that is below them. Relative paths begin at /
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 }
 
 #[derive(Args)]
-#[command(after_help = "\
-The changes are shown before anything is asked or done. If one of them cannot be applied, because the file was \
-changed on this host since the command ran or is not yours to change, nothing is: name the PATHs that you want. A \
-file is replaced at once, so nobody ever sees half of it.
-
-Exit status: 0 if all is applied or there was nothing to do; 1 if the answer was no, or something stands against it; \
-125 if nsl itself failed, also half-way: it says how far it came, and can be run again.")]
 pub struct Apply {
     /// Do not ask
     #[arg(short, long)]
@@ -142,40 +149,24 @@ pub struct Apply {
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
 
-    /// Only these, with all that is below them; relative paths begin at /
+    /// Only these, with all that is below them. Relative paths begin at /
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 }
 
 #[derive(Args)]
-#[command(after_help = "\
-The file is static, executable for everybody, and needs nothing else: as the ENTRYPOINT of an image, for podman run \
---init --init-path FILE, for dockerd --init-path FILE, or as the /init of a machine. FILE --help tells what it can \
-do.
-
-Its name goes to stdout. A file that is there already is replaced at once, also while it is executed.")]
 pub struct Init {
-    /// A file, a directory that gets the file nsl-init, or - for stdout
+    /// File to write, or its directory, or - for stdout
     #[arg(short, long, value_name = "FILE", default_value = "./nsl-init")]
     pub output: PathBuf,
 }
 
 #[derive(Args)]
-#[command(after_help = "\
-A sandbox leaves nothing but what is the same for all: the nftables table inet nsl, which is removed here, unless there \
-are sandboxes that it keeps apart. The next one makes it anew. With it go the cgroups and the half-unpacked roots of \
-nsl that were killed.
-
-That this host forwards is left as it is, since others may rely on it; the settings are named. Roots that were \
-unpacked stay in their store.
-
-Exit status: 0 if nothing is left; 125 if something had to stay, or nsl itself failed.")]
 pub struct Clean {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn definitions_are_consistent() {
