@@ -10,8 +10,8 @@ TIME ?= 60
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 INSTALL := tests/install-packages
 # What the tests use of the machine.
-TEST_PACKAGES := bash busybox-static catatonit dumb-init gcc git hostname iproute2 iptables iputils-ping libc6-dev libcap2-bin \
-	mount nftables passt perl-base podman procps python3-yaml redis-tools runc strace systemd tini tmux uidmap util-linux
+TEST_PACKAGES := bash busybox-static catatonit dumb-init fish gcc git hostname iproute2 iptables iputils-ping libc6-dev libcap2-bin \
+	mandoc mount nftables passt perl-base podman procps python3-yaml redis-tools runc strace systemd tini tmux uidmap util-linux zsh
 VM_PACKAGES := busybox-static cpio e2fsprogs mmdebstrap qemu-system-x86
 ARM := aarch64-unknown-linux-gnu
 ARM_PACKAGES := binutils gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user util-linux

@@ -55,8 +55,10 @@ fn zsh(script: &str) -> String {
 
 /// What can be said of an option's value.
 fn with_values(arg: Arg) -> Arg {
+    let value = arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string).unwrap_or_default();
+    // A colon ends the name in zsh's specifications.
+    let arg = if value.contains(':') { arg.value_name("VALUE") } else { arg };
     let words = |arg: Arg, words: Vec<&'static str>| arg.value_parser(PossibleValuesParser::new(words));
-    let value = arg.get_value_names().and_then(|names| names.first()).map(|name| name.to_string()).unwrap_or_default();
     match (arg.get_id().as_str(), &*value) {
         ("network", _) => words(arg, NetworkKind::WORDS.into()),
         ("cap_add" | "cap_drop", _) => words(arg, [&["ALL"][..], &capabilities::NAMES].concat()),

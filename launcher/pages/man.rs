@@ -7,8 +7,6 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-const APOSTROPHE: [&str; 2] = [".ie \\n(.g .ds Aq ", ".el .ds Aq "];
-
 /// A page in the making.
 pub struct Page {
     name: String,
@@ -67,9 +65,7 @@ impl Page {
 
     /// Each piece begins with the same definition of an apostrophe, which is needed once.
     pub fn add(&mut self, roff: &str) {
-        self.roff.extend(
-            roff.split_inclusive('\n').skip_while(|line| APOSTROPHE.iter().any(|start| line.starts_with(start))),
-        );
+        self.roff.extend(roff.split_inclusive('\n').skip_while(|line| is_preamble(line)));
     }
 
     /// The file, and what is in it.
@@ -115,7 +111,7 @@ pub fn nsl(cli: &Command) -> (String, String) {
     });
     page.list(
         "OPTIONS",
-        &[("-h, --help", "Show this in brief; behind a command, its options."), ("-V, --version", "Show the version.")],
+        &[("-h, --help", "Show this in brief; behind a command, its options"), ("-V, --version", "Show the version")],
     );
     page.paragraphs(
         "EXIT STATUS",
@@ -143,14 +139,14 @@ pub fn usage(command: &Command) -> String {
     usage.trim_start_matches("Usage:").trim().to_owned()
 }
 
-/// The options under one heading, with those of the help below it.
+/// The options, under the headings of the help.
 pub fn options(command: &Command) -> String {
     let command = command.clone().mut_arg("help", |arg| arg.help("Show all this; -h shows less"));
     let mut bytes = Vec::new();
     let rendered = Man::new(command).render_options_section(&mut bytes);
     let rendered = rendered.map(|()| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let mut roff = String::new();
-    for line in rendered.lines() {
+    for line in rendered.lines().skip_while(|line| is_preamble(line)) {
         match line.strip_prefix(".SH ") {
             None => roff += line,
             Some("OPTIONS") => roff += line,
@@ -162,6 +158,10 @@ pub fn options(command: &Command) -> String {
         roff.push('\n');
     }
     roff
+}
+
+fn is_preamble(line: &str) -> bool {
+    line.starts_with(".ie ") || line.starts_with(".el ")
 }
 
 fn item(roff: &mut Roff, term: &str, text: &str) {

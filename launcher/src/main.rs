@@ -47,7 +47,7 @@ mod user;
 mod userns;
 
 use clap::CommandFactory;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 use cli::{Cli, Command, LogLevel};
 use error::Error;
 use nsl_shared::exit;
@@ -139,21 +139,13 @@ fn misread(error: &clap::Error) -> u8 {
 }
 
 fn how_to_mend(error: &clap::Error) -> String {
-    let suggestion = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue]
-        .into_iter()
-        .find_map(|kind| error.get(kind))
-        .and_then(|value| match value {
-            ContextValue::String(one) => Some(one),
-            ContextValue::Strings(many) => many.first(),
-            _ => None,
-        });
-    if let Some(suggestion) = suggestion {
-        return format!("did you mean {suggestion}?");
+    let word = std::env::args_os().nth(1).and_then(|word| word.into_string().ok()).unwrap_or_default();
+    if let Some(name) = cli::near::meant(error, &word) {
+        return format!("did you mean {name}?");
     }
     if let Some(refused) = error.source().and_then(|source| source.downcast_ref::<cli::Refused>()) {
         return refused.hint.clone();
     }
-    let word = std::env::args_os().nth(1).and_then(|word| word.into_string().ok()).unwrap_or_default();
     match (error.kind(), &*word) {
         (ErrorKind::InvalidSubcommand, _) => "a command is run by nsl run -- COMMAND; see nsl --help".to_owned(),
         (ErrorKind::MissingRequiredArgument, "run") => "nsl run -- bash".to_owned(),

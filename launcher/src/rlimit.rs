@@ -152,8 +152,8 @@ mod tests {
             let refusal = refusal(Rlimit::parse(bad));
             assert!(refusal.contains("hint: such as nofile=1024:4096") || refusal.contains("no limit ''"), "{refusal}");
         }
-        assert!(refusal(Rlimit::parse("files=1")).contains("no limit 'files' (hint: did you mean nofile?)"));
-        assert!(refusal(Rlimit::parse("x=1")).contains("no limit 'x' (hint: one of as, core, cpu"));
+        assert!(refusal(Rlimit::parse("files=1")).contains("no limit 'files' (hint: one of as, core, cpu"));
+        assert!(refusal(Rlimit::parse("nofiles=1")).contains("no limit 'nofiles' (hint: did you mean nofile?)"));
         assert!(refusal(Rlimit::parse("nofile=unlimited:5")).contains("above its hard one"));
     }
 

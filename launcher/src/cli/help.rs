@@ -13,9 +13,9 @@ pub enum Form {
 }
 
 const ABOUT: &str = "\
-nsl gives a command its own Linux world: namespaces, a root, a network, a real init.
+nsl gives a command its own Linux world: namespaces, root, network, a real init.
 
-  nsl run -- bash    a shell on a view of this host; what it writes is gone at its end
+  nsl run -- bash    a shell on a view of this host, of which nothing stays
 
 Usage: nsl COMMAND [OPTIONS] [ARG]...
 ";
@@ -24,7 +24,7 @@ Usage: nsl COMMAND [OPTIONS] [ARG]...
 const GROUPS: [(&str, &[&str]); 3] = [
     ("", &["run"]),
     (
-        "Sandboxes with a name (nsl run -d, or --name NAME)",
+        "Sandboxes with a name (nsl run -d or --name NAME)",
         &["ps", "logs", "top", "exec", "inspect", "stop", "kill", "wait", "rm"],
     ),
     ("What nsl run --changes kept", &["diff", "apply"]),
@@ -46,7 +46,10 @@ pub fn dress(cli: Command, form: Form) -> Command {
 fn overview(cli: &Command) -> String {
     let mut shown = ABOUT.to_owned();
     for (heading, subcommands) in groups(cli) {
-        let _ = writeln!(shown, "{}{heading}", if heading.is_empty() { "" } else { "\n" });
+        shown += "\n";
+        if !heading.is_empty() {
+            let _ = writeln!(shown, "{heading}:");
+        }
         for subcommand in subcommands {
             let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
             let _ = writeln!(shown, "  {:<9}{about}", subcommand.get_name());

@@ -173,18 +173,69 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    #[test]
-    fn help_fits_into_100_columns_and_is_in_order() {
-        let mut cli = Cli::command();
+    /// What is shown where there is no terminal, 100 columns wide.
+    fn helps(form: Form) -> Vec<(String, String)> {
+        let mut cli = help::dress(Cli::command(), form);
         cli.build();
-        for command in cli.get_subcommands_mut() {
-            let help = format!("{}\n{}", command.render_help(), command.render_long_help());
-            assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+        cli.get_subcommands_mut().map(|each| (each.get_name().to_owned(), each.render_help().to_string())).collect()
+    }
+
+    #[test]
+    fn nsls_own_help_fits_a_screen() {
+        let help = help::dress(Cli::command(), Form::Brief).render_help().to_string();
+        assert!(help.lines().count() <= 30 && help.lines().all(|line| line.chars().count() <= 80), "{help}");
+        for subcommand in Cli::command().get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+            assert!(help.contains(&format!("\n  {:<9}", subcommand.get_name())), "{help}");
         }
+    }
+
+    #[test]
+    fn help_fits_into_100_columns_and_in_brief_has_one_line_for_each_option() {
+        for (name, help) in [helps(Form::Brief), helps(Form::Full)].concat() {
+            assert!(help.lines().all(|line| line.chars().count() <= 100), "{name}: {help}");
+        }
+        for (name, help) in helps(Form::Brief) {
+            let second = help.lines().find(|line| line.starts_with("         "));
+            assert_eq!(second, None, "{name}: {help}");
+        }
+    }
+
+    #[test]
+    fn options_of_run_have_headings_in_order() {
+        let cli = help::dress(Cli::command(), Form::Full);
         let run = cli.find_subcommand("run").unwrap();
         let mut headings: Vec<_> = run.get_arguments().filter_map(clap::Arg::get_help_heading).collect();
         headings.dedup();
-        assert_eq!(headings, ["Root", "Network", "Process", "Life", "Limits", "Security", "Insight"]);
+        let expected = ["Root", "Network", "Process", "Life", "Limits", "Security", "Namespaces", "Insight"];
+        assert_eq!(headings, expected);
+        assert!(run.get_opts().all(|option| option.get_help_heading().is_some()));
+    }
+
+    #[test]
+    fn each_subcommand_has_a_text_and_its_examples_are_command_lines_of_it() {
+        for subcommand in Cli::command().get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+            let name = subcommand.get_name();
+            assert!(!texts::of(name).notes.is_empty(), "{name} has no text");
+            for (line, _) in texts::of(name).examples {
+                let words = line.split(' ').take_while(|word| !word.starts_with('>'));
+                let parsed = Cli::try_parse_from(words).map(drop);
+                assert!(parsed.is_ok() && line.starts_with(&format!("nsl {name} ")), "{line}: {parsed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn help_is_a_word_too() {
+        let asked = |words: &str| {
+            let words = asked_for_help(words.split(' ').map(OsString::from));
+            words.map(|word| word.into_string().unwrap()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(asked("nsl help"), "nsl --help");
+        assert_eq!(asked("nsl help run"), "nsl run --help");
+        assert_eq!(asked("nsl help run -- x"), "nsl run --help");
+        assert_eq!(asked("nsl help help"), "nsl --help");
+        assert_eq!(asked("nsl run help x"), "nsl run help x");
+        assert_eq!(asked("nsl"), "nsl");
     }
 
     fn run(words: &[&str]) -> Run {
