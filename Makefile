@@ -19,7 +19,7 @@ PEERS := bubblewrap catatonit dumb-init tini
 # Parts of `make ci`, in order.
 PARTS := lint test check test-vm
 
-.PHONY: help build run test lint check check-arm test-vm fuzz bench bench-peers ci clean rust linker
+.PHONY: help build run test pages lint check check-arm test-vm fuzz bench bench-peers ci clean rust linker
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -35,6 +35,9 @@ test: linker  ## Run all tests; as root none may be skipped
 	@$(INSTALL) $(TEST_PACKAGES)
 	@if [ "$$(id -u)" = 0 ]; then export NSL_TESTS_MUST_RUN=1; fi; \
 	    set -x; cargo test; cargo test --package nsl-init
+
+pages: linker  ## Write the man pages, and the completions of bash, zsh and fish, to target/pages
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} cargo run --package nsl --example pages -- $(TARGET_DIR)/pages
 
 lint: linker  ## Check the format, and all that clippy finds
 	cargo fmt --all --check

@@ -46,7 +46,7 @@ impl Rlimit {
         let known = NAMES.iter().find(|(known, _)| *known == name);
         let (_, resource) = known.ok_or_else(|| {
             let names = NAMES.map(|(name, _)| name);
-            let hint = near::hint(name, names, format!("one of {}", names.join(", ")));
+            let hint = near::hint(name, &mut names.into_iter(), &format!("one of {}", names.join(", ")));
             wrong(format!("there is no limit '{name}'")).hint(hint)
         })?;
         let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));

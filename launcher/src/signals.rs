@@ -21,10 +21,11 @@ pub fn named(option: &str, text: &str) -> Result<nsl_shared::signal::Signal> {
     use nsl_shared::signal::{MAX, Signal};
     Signal::parse(text.as_bytes()).ok_or_else(|| {
         let cause = format!("there is no signal '{}'", text.escape_debug());
-        let names = (1..=MAX).filter_map(Signal::new).filter_map(|signal| std::str::from_utf8(signal.name().0).ok());
+        let mut names =
+            (1..=MAX).filter_map(Signal::new).filter_map(|signal| std::str::from_utf8(signal.name().0).ok());
         let upper = text.to_ascii_uppercase();
         let word = upper.strip_prefix("SIG").unwrap_or(&upper);
-        Error::new(format!("use {option}"), cause).hint(near::hint(word, names, "such as HUP, TERM or RTMIN+3"))
+        Error::new(format!("use {option}"), cause).hint(near::hint(word, &mut names, "such as HUP, TERM or RTMIN+3"))
     })
 }
 

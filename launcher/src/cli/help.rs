@@ -60,12 +60,15 @@ fn overview(cli: &Command) -> String {
 
 /// The subcommands under their headings.
 pub fn groups(cli: &Command) -> Vec<(&'static str, Vec<&Command>)> {
-    let is_grouped = |name: &str| GROUPS.iter().any(|(_, names)| names.contains(&name));
-    let mut rest: Vec<_> = cli.get_subcommands().map(Command::get_name).filter(|name| !is_grouped(name)).collect();
-    rest.sort_unstable();
-    let groups = GROUPS.into_iter().chain([("This host", &rest[..])]);
-    let find = |name: &&str| cli.find_subcommand(name).filter(|subcommand| !subcommand.is_hide_set());
-    groups.map(|(heading, names)| (heading, names.iter().filter_map(find).collect())).collect()
+    let mut rest: Vec<&Command> = cli.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()).collect();
+    let mut groups = Vec::new();
+    for (heading, names) in GROUPS {
+        groups.push((heading, names.iter().filter_map(|name| cli.find_subcommand(name)).collect()));
+        rest.retain(|subcommand| !names.contains(&subcommand.get_name()));
+    }
+    rest.sort_unstable_by_key(|subcommand| subcommand.get_name());
+    groups.push(("This host", rest));
+    groups
 }
 
 fn of_subcommand(command: Command, form: Form) -> Command {

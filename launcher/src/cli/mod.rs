@@ -40,7 +40,7 @@ impl Cli {
         if let Some(command) = command {
             return Ok(Self { command });
         }
-        let words: Vec<_> = asked_for_help(std::env::args_os()).collect();
+        let words = asked_for_help(std::env::args_os().collect());
         let form = if words.iter().any(|word| word == "--help") { Form::Full } else { Form::Brief };
         let mut matches = help::dress(Self::command(), form).try_get_matches_from(words)?;
         Self::from_arg_matches_mut(&mut matches)
@@ -48,13 +48,16 @@ impl Cli {
 }
 
 /// `nsl help run` is `nsl run --help`.
-fn asked_for_help(words: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
-    let mut words = words.peekable();
-    let nsl = words.next();
-    let is_asked = words.next_if(|word| word == "help").is_some();
-    let subcommand = words.next().filter(|word| !(is_asked && word == "help"));
-    let help = is_asked.then(|| "--help".into());
-    nsl.into_iter().chain(subcommand).chain(help).chain(words.filter(move |_| !is_asked))
+fn asked_for_help(mut words: Vec<OsString>) -> Vec<OsString> {
+    if words.get(1).is_some_and(|word| word == "help") {
+        words.remove(1);
+        words.truncate(2);
+        if words.last().is_some_and(|word| word == "help") {
+            words.pop();
+        }
+        words.push("--help".into());
+    }
+    words
 }
 
 /// The options of `nsl run`, without that name; or what is wrong with them.
@@ -227,8 +230,8 @@ mod tests {
     #[test]
     fn help_is_a_word_too() {
         let asked = |words: &str| {
-            let words = asked_for_help(words.split(' ').map(OsString::from));
-            words.map(|word| word.into_string().unwrap()).collect::<Vec<_>>().join(" ")
+            let words = asked_for_help(words.split(' ').map(OsString::from).collect());
+            words.into_iter().map(|word| word.into_string().unwrap()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(asked("nsl help"), "nsl --help");
         assert_eq!(asked("nsl help run"), "nsl run --help");

@@ -360,7 +360,7 @@ impl NetworkKind {
             },
             _ => {
                 let cause = "it is veth, veth:NAME, pasta, none, host, ns:FILE or container:PID";
-                Err(Refused::new(cause, near::hint(text, Self::WORDS, "see nsl run --help")))
+                Err(Refused::new(cause, near::hint(text, &mut Self::WORDS.into_iter(), "see nsl run --help")))
             }
         }
     }

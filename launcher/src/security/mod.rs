@@ -139,7 +139,8 @@ fn set(names: &[String], option: &str) -> Result<u64> {
             (_, Some(number)) => Ok(set | 1 << number),
             _ => {
                 let cause = format!("there is no capability '{name}'");
-                let hint = near::hint(short, NAMES, "such as NET_ADMIN; capabilities(7) lists them");
+                let hint =
+                    near::hint(short, &mut NAMES.iter().copied(), "such as NET_ADMIN; capabilities(7) lists them");
                 Err(Error::new(format!("use {option}"), cause).hint(hint))
             }
         }
