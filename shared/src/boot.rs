@@ -3,7 +3,8 @@
 //! ```text
 //!   nsl                                   its child                            the command
 //!    │ clone3 ─────────────────────────────▶│ every signal blocked
-//!    │◀──────────── Report::Netlink (+ fd) ─│ a netlink socket, opened in the new network namespace
+//!    │ NETWORK (+ fd) ─────────────────────▶│ the network namespace, which it enters late; where that is its
+//!    │◀──────────── Report::Netlink (+ fd) ─│ own from the start instead: a netlink socket, opened in it
 //!    │ TREE (+ fd) …, MAPPED ──────────────▶│ only where it waits for its ids
 //!    │ makes the network ┐                  │ assembles the root
 //!    │                   │◀─ Terminal (+ fd)│ the master of the pty, if there is one
@@ -504,3 +505,5 @@ pub const GO: [u8; 1] = *b"g";
 pub const TREE: u8 = b't';
 /// … and the maps of users and groups are written.
 pub const MAPPED: u8 = b'm';
+/// Or, with this (`SCM_RIGHTS`): the network namespace that it is to enter.
+pub const NETWORK: u8 = b'n';

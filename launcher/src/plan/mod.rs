@@ -60,6 +60,8 @@ pub struct Plan {
     pub hostname: String,
 }
 
+/// What the launcher does where `Plan::enters_network`.
+pub const MAKE_NETWORK: &str = "make the network namespace";
 /// The group "tty" of every distribution, which owns terminals.
 pub const TTY_GROUP: u32 = 5;
 /// Directories of the host's root that nsl makes anew.
@@ -110,6 +112,8 @@ impl Plan {
             child.push(Step::Hosts);
         }
         child.push(Step::Devices { bound: user_namespace, tty_group: identities.contain(spec.caller(), 0, TTY_GROUP) });
+        // A sysfs shows the network that it was mounted in. Until here the launcher has time.
+        child.extend(is_entered(spec).then_some(Step::EnterNetwork));
         child.push(Step::Sys { bound: user_namespace && !has_own_network });
         if spec.proc() == Proc::Host {
             child.push(Step::HostProc);
@@ -175,7 +179,27 @@ impl Plan {
         }
     }
 
-    /// The namespaces that clone3 makes, by their names in `namespaces(7)`.
+    /// Does the launcher make the network namespace, beside the child?
+    pub fn enters_network(&self) -> bool {
+        self.child.contains(&Step::EnterNetwork)
+    }
+
+    /// Leaves the network namespace to clone3 if it was to be the launcher's.
+    pub fn clone_network(&mut self) {
+        let Some(place) = self.child.iter().position(|step| *step == Step::EnterNetwork) else { return };
+        self.child.remove(place);
+        self.setup = self.setup.with(Setup::LOOPBACK);
+        if matches!(self.network, Network::Veth(_)) {
+            self.child.insert(0, Step::Netlink);
+        }
+    }
+
+    /// Those of the new namespaces that clone3 makes.
+    pub fn cloned(&self) -> impl Iterator<Item = &'static str> {
+        self.namespaces().filter(|name| *name != "net" || !self.enters_network())
+    }
+
+    /// The new namespaces, by their names in `namespaces(7)`.
     pub fn namespaces(&self) -> impl Iterator<Item = &'static str> {
         let all = [
             ("mount", true),
@@ -199,7 +223,7 @@ fn first_steps(spec: &Spec) -> Vec<Step> {
         _ => Some(Step::AwaitIdentities { root: identities.has_root() }),
     };
     let socket = |is_due| Some(Step::Netlink).filter(|_| is_due);
-    let before = socket(matches!(spec.network(), Network::Veth(_)));
+    let before = socket(matches!(spec.network(), Network::Veth(_)) && !is_entered(spec));
     // It also tells that the maps stand, by which pasta can enter.
     let behind = socket(matches!(spec.network(), Network::Pasta(_)));
     before.into_iter().chain(identity).chain(behind).collect()
@@ -210,7 +234,7 @@ fn setup(spec: &Spec) -> Setup {
     let wanted = [
         (Setup::PROC, spec.security().guarded),
         (Setup::LANDLOCK, !spec.security().landlock.is_empty()),
-        (Setup::LOOPBACK, is_own(spec.network())),
+        (Setup::LOOPBACK, is_own(spec.network()) && !is_entered(spec)),
         (Setup::TERMINAL, spec.terminal()),
         (Setup::ANY_WORKDIR, !spec.workdir().required),
     ];
@@ -223,6 +247,12 @@ fn is_own(network: &Network) -> bool {
         Network::Veth(_) | Network::Pasta(_) | Network::None => true,
         Network::Host | Network::Join(_) => false,
     }
+}
+
+/// Is the network namespace one that the launcher makes? That of a user namespace belongs to it, and pasta enters it by
+/// the child.
+fn is_entered(spec: &Spec) -> bool {
+    !spec.identities().is_new() && matches!(spec.network(), Network::Veth(_) | Network::None)
 }
 
 /// Does /etc/hosts say what is known only when the network is made?
@@ -264,9 +294,12 @@ impl fmt::Display for Plan {
             writeln!(f, "  unpack {} into the store", source.path().display())?;
         }
         write!(f, "  create namespaces:")?;
-        self.namespaces().try_for_each(|name| write!(f, " {name}"))?;
+        self.cloned().try_for_each(|name| write!(f, " {name}"))?;
         writeln!(f)?;
         write!(f, "{}", self.identities)?;
+        if self.enters_network() {
+            writeln!(f, "  {MAKE_NETWORK}, and {}", InitStep::RaiseLoopback)?;
+        }
         match &self.network {
             Network::Veth(veth) => {
                 writeln!(f, "  {veth}")?;

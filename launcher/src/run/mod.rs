@@ -18,13 +18,14 @@ use crate::health::Checks;
 use crate::hints;
 use crate::image;
 use crate::logs::{self, Output};
-use crate::net::{self, Prepared};
+use crate::net::{self, Home, Prepared};
 use crate::plan::Plan;
 use crate::preserve;
 use crate::service::{self, Caller, Service, Side};
 use crate::signals::{Blocked, Signals};
 use crate::spawn::{self, Files, Luggage};
 use crate::spec::{Network, Spec};
+use crate::status;
 use crate::store;
 use crate::terminal;
 use again::Lasting;
@@ -84,6 +85,10 @@ fn start(run: &cli::Run, caller: Option<Caller>, events: &mut Events, lasting: &
         spec.found(run, &root)?;
         plan.found(root);
     }
+    let home = plan.enters_network().then(Home::open).flatten();
+    if home.is_none() {
+        plan.clone_network();
+    }
     let preserved = lasting.preserved()?;
     let blocked = lasting.signals.as_ref().map_or_else(Blocked::new, Signals::block)?;
     let boot = boot::message(&spec, &plan, &blocked, preserved.len() as u32)?;
@@ -104,13 +109,18 @@ fn start(run: &cli::Run, caller: Option<Caller>, events: &mut Events, lasting: &
     let files = Files { init, boot, streams, preserved };
     let luggage = Luggage { files, names: &names, kept: kept_directory, cgroup };
     let init = spawn::spawn(&plan, luggage)?;
+    let network = home.map(Home::make_another).transpose().map_err(|errno| hints::network_namespace(&plan, errno))?;
+    if let Some(network) = &network {
+        // A child that is gone has reported why.
+        let _ = status::order(init.status.as_fd(), nsl_shared::boot::NETWORK, Some(network.as_fd()));
+    }
     if let Some(kept) = &kept {
         kept.started(init.pid)?;
     }
     let signals = blocked.let_in(&mut lasting.signals)?;
     let mut sandbox = Sandbox::new(spec, plan, init, signals, (relays, output), group, events);
     sandbox.checks = Checks::new(run)?;
-    let result = sandbox.run(prepared);
+    let result = sandbox.run(prepared, network);
     if let Some(made) = sandbox.end() {
         lasting.network.keep(made);
     }
