@@ -51,7 +51,9 @@ impl Page {
     pub fn list(&mut self, heading: &str, entries: &[(impl AsRef<str>, impl AsRef<str>)]) {
         if !entries.is_empty() {
             self.section(heading, |roff| {
-                entries.iter().for_each(|entry| item(roff, entry.0.as_ref(), entry.1.as_ref()))
+                for (term, text) in entries {
+                    item(roff, term.as_ref(), text.as_ref());
+                }
             });
         }
     }
@@ -147,12 +149,11 @@ pub fn options(command: &Command) -> String {
     let rendered = rendered.map(|()| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let mut roff = String::new();
     for line in rendered.lines().skip_while(|line| is_preamble(line)) {
-        match line.strip_prefix(".SH ") {
-            None => roff += line,
-            Some("OPTIONS") => roff += line,
+        match line.strip_prefix(".SH ").filter(|heading| *heading != "OPTIONS") {
+            None => roff.push_str(line),
             Some(heading) => {
                 let (first, rest) = heading.split_at(1);
-                roff += &format!(".SS {first}{}", rest.to_lowercase());
+                roff.extend([".SS ", first, &rest.to_lowercase()]);
             }
         }
         roff.push('\n');

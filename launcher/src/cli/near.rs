@@ -43,7 +43,7 @@ fn slips(from: &[u8], to: &[u8]) -> usize {
 }
 
 /// A hint of that name; else of what there is.
-pub fn hint<'a>(word: &str, names: &mut dyn Iterator<Item = &'a str>, otherwise: &str) -> String {
+pub fn hint(word: &str, names: &mut dyn Iterator<Item = &str>, otherwise: &str) -> String {
     match nearest(word, names) {
         Some(name) => format!("did you mean {name}?"),
         None => otherwise.to_owned(),
