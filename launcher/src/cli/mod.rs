@@ -11,6 +11,7 @@ pub use exec::Exec;
 pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Refused, Run};
 pub use service::{Kill, Logs, Names, Ps, Rm, Stop, Top, Unit};
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use help::Form;
 use std::ffi::OsString;
@@ -41,9 +42,13 @@ impl Cli {
             return Ok(Self { command });
         }
         let words = asked_for_help(std::env::args_os().collect());
-        let form = if words.iter().any(|word| word == "--help") { Form::Full } else { Form::Brief };
-        let mut matches = help::dress(Self::command(), form).try_get_matches_from(words)?;
-        Self::from_arg_matches_mut(&mut matches)
+        Self::try_parse_from(words.clone()).map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                let form = if words.iter().any(|word| word == "--help") { Form::Full } else { Form::Brief };
+                help::dress(Self::command(), form).try_get_matches_from(words).err().unwrap_or(error)
+            }
+            _ => error,
+        })
     }
 }
 
