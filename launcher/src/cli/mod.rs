@@ -8,7 +8,7 @@ mod service;
 pub mod texts;
 
 pub use exec::Exec;
-pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Refused, Run};
+pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Refused, Run, TimingsFormat};
 pub use service::{Kill, Logs, Names, Ps, Rm, Stop, Top, Unit};
 
 use clap::error::ErrorKind;

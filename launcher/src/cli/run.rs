@@ -281,6 +281,12 @@ pub struct Run {
         default_value_t = LogLevel::Warn, help_heading = "Insight")]
     pub log_level: LogLevel,
 
+    /// Tell how long each step of the start took: text or json. It is told on stderr when all has ended, of the inside and
+    /// the outside, and who waited for whom; text is a table [default: text]
+    #[arg(long, value_enum, value_name = "FORMAT", require_equals = true, num_args = 0..=1,
+        default_missing_value = "text", hide_possible_values = true, help_heading = "Insight")]
+    pub timings: Option<TimingsFormat>,
+
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -407,6 +413,12 @@ pub enum Namespace {
 pub enum Proc {
     New,
     Host,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum TimingsFormat {
+    Text,
+    Json,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

@@ -46,6 +46,9 @@ use crate::rlimit::Rlimit;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
+/// What the rules do for a veth pair, in the words of `--dry-run`.
+pub const MASQUERADE: &str = "forward and masquerade what comes from it";
+
 /// What a network needs of the host before anything is made.
 #[derive(Default)]
 pub struct Prepared {
@@ -146,7 +149,7 @@ pub enum Inside {
 /// The calling process should have one thread: the runtime lives in it, and is gone on return.
 /// A member of a named network is found there by `hostname`.
 pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: Inside, hostname: &str) -> Result<Made> {
-    let _span = tracing::debug_span!("create_network", %plan).entered();
+    let _span = tracing::debug_span!("create_network", step = %plan).entered();
     let Prepared { reserved, known, servers, again, lasts } = prepared;
     let (namespace, socket) = match inside {
         Inside::Made(Namespace { descriptor, socket }) => (Some(descriptor), socket),

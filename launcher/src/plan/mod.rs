@@ -1,13 +1,15 @@
 //! From a Spec to the ordered steps that carry it out, as data. Pure: what it must know of the host is handed in.
 
+mod host;
 mod step;
 
+pub use host::HostStep;
 pub use step::{NamesIn, Step};
 
 use crate::cgroup::Limits;
 use crate::cli::Proc;
 use crate::mounts::{Kind, Mount};
-use crate::net::{Addresses, Wanted};
+use crate::net::{self, Addresses, Wanted};
 use crate::rlimit::Rlimit;
 use crate::spec::{Network, Root, Shared, Spec};
 use crate::store::Source;
@@ -179,6 +181,24 @@ impl Plan {
         }
     }
 
+    /// What the init does, in words: until nsl lets the command start, and from there on, but for its exec.
+    pub fn by_init(&self) -> [Vec<String>; 2] {
+        let has = |step| self.setup.contains(step);
+        let before = [
+            (true, InitStep::DetachOldRoot.to_string()),
+            (self.guarded, InitStep::ProtectProc.to_string()),
+            (!self.shared.uts, format!("{} to {}", InitStep::SetHostname, self.hostname)),
+            (has(Setup::LOOPBACK), InitStep::RaiseLoopback.to_string()),
+            (has(Setup::TERMINAL), InitStep::SetTerminal.to_string()),
+        ];
+        let limits: Vec<_> = self.rlimits.iter().map(ToString::to_string).collect();
+        let after = [(!limits.is_empty(), format!("{}: {}", InitStep::SetLimits, limits.join(" ")))];
+        let those = |steps: &[(bool, String)]| {
+            steps.iter().filter(|(is_done, _)| *is_done).map(|(_, words)| words.clone()).collect()
+        };
+        [those(&before), those(&after)]
+    }
+
     /// Does the launcher make the network namespace, beside the child?
     pub fn enters_network(&self) -> bool {
         self.child.contains(&Step::EnterNetwork)
@@ -288,22 +308,20 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "on the host:")?;
         if let Some(limits) = &self.limits {
-            writeln!(f, "  make a cgroup with at most {limits}")?;
+            writeln!(f, "  {}", HostStep::MakeCgroup(limits))?;
         }
         if let Some(source) = &self.unpack {
-            writeln!(f, "  unpack {} into the store", source.path().display())?;
+            writeln!(f, "  {}", HostStep::Unpack(source.path()))?;
         }
-        write!(f, "  create namespaces:")?;
-        self.cloned().try_for_each(|name| write!(f, " {name}"))?;
-        writeln!(f)?;
+        writeln!(f, "  {}", HostStep::CreateNamespaces(self))?;
         write!(f, "{}", self.identities)?;
         if self.enters_network() {
-            writeln!(f, "  {MAKE_NETWORK}, and {}", InitStep::RaiseLoopback)?;
+            writeln!(f, "  {}", HostStep::MakeNetwork)?;
         }
         match &self.network {
             Network::Veth(veth) => {
                 writeln!(f, "  {veth}")?;
-                writeln!(f, "  forward and masquerade what comes from it")?;
+                writeln!(f, "  {}", net::MASQUERADE)?;
             }
             Network::Pasta(pasta) => writeln!(f, "  {pasta}")?,
             Network::Join(join) => writeln!(f, "  {join}")?,
@@ -312,23 +330,7 @@ impl fmt::Display for Plan {
         writeln!(f, "inside, before the init:")?;
         self.child.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
         writeln!(f, "inside, by the init:")?;
-        writeln!(f, "  {}", InitStep::DetachOldRoot)?;
-        if self.guarded {
-            writeln!(f, "  {}", InitStep::ProtectProc)?;
-        }
-        if !self.shared.uts {
-            writeln!(f, "  {} to {}", InitStep::SetHostname, self.hostname)?;
-        }
-        for (step, words) in [(Setup::LOOPBACK, InitStep::RaiseLoopback), (Setup::TERMINAL, InitStep::SetTerminal)] {
-            if self.setup.contains(step) {
-                writeln!(f, "  {words}")?;
-            }
-        }
-        if !self.rlimits.is_empty() {
-            write!(f, "  {}:", InitStep::SetLimits)?;
-            self.rlimits.iter().try_for_each(|limit| write!(f, " {limit}"))?;
-            writeln!(f)?;
-        }
+        self.by_init().iter().flatten().try_for_each(|step| writeln!(f, "  {step}"))?;
         writeln!(f, "  {}", InitStep::Execute)
     }
 }

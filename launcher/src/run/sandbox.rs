@@ -17,6 +17,7 @@ use crate::spawn::{Ended, Init};
 use crate::spec::{Network, Spec};
 use crate::status::{self, Received};
 use crate::terminal::{Relay, Terminal};
+use crate::timings;
 use crate::userns::{self, Held};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
@@ -142,6 +143,7 @@ impl<'a> Sandbox<'a> {
         }
         if self.spec.terminal() {
             let master = self.expect(Report::Terminal)?;
+            let _step = log::step("join the terminal to the pty");
             let (mut terminal, relays) =
                 Terminal::new(master).map_err(|errno| Error::os("join the terminal to the pty", errno))?;
             terminal.enter();
@@ -150,10 +152,12 @@ impl<'a> Sandbox<'a> {
         }
         let pid = self.init.pid;
         self.pidfile = self.spec.pidfile().map(|path| Pidfile::write(path, pid)).transpose()?;
+        timings::go();
         status::go(self.init.status.as_fd());
         let _span = debug_span!("wait", command = %self.spec.name().display()).entered();
         while !self.serve()? {}
         let ended = self.init.wait()?;
+        timings::ended();
         // What was said at the very end is still in the socket.
         self.take_reports()?;
         self.relays.iter_mut().for_each(Relay::drain);
@@ -268,6 +272,14 @@ impl<'a> Sandbox<'a> {
 
     /// Waits for a report, and takes the descriptor that it carries.
     fn await_report(&mut self, expected: Report) -> Result<Option<OwnedFd>> {
+        let _wait = log::wait(format_args!(
+            "wait for {} from inside",
+            match expected {
+                Report::Netlink => "a netlink socket",
+                Report::Hosts => "/etc/hosts",
+                _ => "a pty",
+            }
+        ));
         loop {
             match status::receive(self.init.status.as_fd(), MsgFlags::empty()) {
                 Ok(Received::Report(report, descriptor)) if report == expected => return Ok(descriptor),
