@@ -28,8 +28,6 @@ use tracing::Instrument;
 
 /// The name of the end inside.
 const INSIDE: &str = "eth0";
-/// Its index there: chosen, so that nobody has to ask, past the devices that the kernel itself may put there.
-const PEER: u32 = 100;
 /// Slots in one of nsl's own pools.
 const SLOTS: u32 = 1 << 15;
 const CHOOSE: &str = "choose addresses for the network";
@@ -51,6 +49,8 @@ pub(super) struct Pair {
     /// The kernel gives an index once only, unlike a name.
     pub(super) index: u32,
     pub(super) addresses: Addresses,
+    /// The index of eth0, in its namespace.
+    peer: u32,
 }
 
 impl Pair {
@@ -61,13 +61,15 @@ impl Pair {
     }
 }
 
-/// Makes the devices, those of an earlier start again. Without a `namespace` the end inside is born in that of `pid`.
+/// Makes the devices, those of an earlier start again. Without a `namespace` the end inside is born in that of `pid`;
+/// `inside` is a socket that was opened there.
 pub(super) async fn make(
     host: &Handle,
     plan: &VethPlan,
     again: Option<(String, Addresses)>,
     pid: u32,
     namespace: Option<&OwnedFd>,
+    inside: &OwnedFd,
 ) -> Result<Pair> {
     let maker = Maker { host, pid, namespace: namespace.map(AsRawFd::as_raw_fd), group: plan.group() };
     let earlier = match again {
@@ -80,11 +82,15 @@ pub(super) async fn make(
         (None, Wanted::Pool { ipv4: Some(ipv4), ipv6 }) => maker.make_of_pool(ipv4, ipv6).await?,
         (None, Wanted::Fixed(addresses)) => maker.make_fixed(addresses).await?,
     };
-    // netdevice(7): unlike rtnetlink, this call waits for nobody who changes the network just now.
-    let socket = socket::open(None).map_err(|error| Error::io("open a netlink socket", &error))?;
-    let index = name_to_index(&socket, &name)
-        .map_err(|errno| Error::os(format!("find {name}"), Errno::from_raw(errno.raw_os_error())))?;
-    Ok(Pair { name, index, addresses })
+    let outside = socket::open(None).map_err(|error| Error::io("open a netlink socket", &error))?;
+    let (index, peer) = (index(&outside, &name)?, index(inside, INSIDE)?);
+    Ok(Pair { name, index, addresses, peer })
+}
+
+/// netdevice(7): unlike rtnetlink, this call waits for nobody who changes the network just now.
+fn index(socket: &OwnedFd, name: &str) -> Result<u32> {
+    name_to_index(socket, name)
+        .map_err(|errno| Error::os(format!("find {name}"), Errno::from_raw(errno.raw_os_error())))
 }
 
 /// What is the same for every try.
@@ -180,12 +186,12 @@ impl Maker<'_> {
 
     async fn new_link(&self, name: &str, addresses: &Addresses) -> Answer<()> {
         let mac = mac(host_address(addresses));
-        let peer = end(LinkMessageBuilder::<LinkUnspec>::new(), PEER, INSIDE, mac.clone());
+        let peer = end(LinkMessageBuilder::<LinkUnspec>::new(), INSIDE, mac.clone());
         let peer = match self.namespace {
             Some(namespace) => peer.setns_by_fd(namespace),
             None => peer.setns_by_pid(self.pid),
         };
-        let mut message = end(LinkMessageBuilder::<LinkVeth>::new(name, INSIDE), ANY, name, mac)
+        let mut message = end(LinkMessageBuilder::<LinkVeth>::new(name, INSIDE), name, mac)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build())))
             .up();
         if self.group != 0 {
@@ -218,9 +224,6 @@ fn mac(address: IpAddr) -> Vec<u8> {
     [&[0x02, b'n'], &bits.to_be_bytes()[..]].concat()
 }
 
-/// The index that the kernel chooses.
-const ANY: u32 = 0;
-
 /// What both ends have: a MAC address, which udev would otherwise replace, and one queue, where the default is one
 /// for every processor and makes the creation slow on large machines.
 ///
@@ -228,10 +231,10 @@ const ANY: u32 = 0;
 /// sends to its own MAC address: both have the same. So no first packet waits for an answer, an IPv6 address is valid
 /// at once, and the kernel's table of neighbours (1,024 of them, for all namespaces together) does not overflow. Nor is
 /// there a group of them to speak to (`IFF_MULTICAST`).
-fn end<T>(message: LinkMessageBuilder<T>, index: u32, name: &str, mac: Vec<u8>) -> LinkMessageBuilder<T> {
+fn end<T>(message: LinkMessageBuilder<T>, name: &str, mac: Vec<u8>) -> LinkMessageBuilder<T> {
     let (flags, change_mask) = (LinkFlags::Noarp, LinkFlags::Noarp | LinkFlags::Multicast);
     message
-        .set_header(LinkHeader { index, flags, change_mask, ..LinkHeader::default() })
+        .set_header(LinkHeader { flags, change_mask, ..LinkHeader::default() })
         .name(name)
         .address(mac)
         .append_extra_attribute(LinkAttribute::NumTxQueues(1))
@@ -264,7 +267,7 @@ pub(super) async fn configure(
     leads_on: bool,
     member: Option<&str>,
 ) -> Result<()> {
-    let Pair { name, index, addresses } = pair;
+    let Pair { name, index, addresses, peer } = pair;
     let set = |has_ipv6| host.link().set(settings(*index, has_ipv6)).execute();
     let checking = async {
         match set(addresses.ipv6.is_some()).await {
@@ -279,25 +282,25 @@ pub(super) async fn configure(
     step(format_args!("have {name} check sources"), checking).await?;
     if let Some(ends) = addresses.ipv4 {
         step(format_args!("give {name} the address {}", ends.host), add_address(host, *index, ends.host)).await?;
-        step(format_args!("give eth0 the address {}", ends.inside), add_address(inside, PEER, ends.inside)).await?;
+        step(format_args!("give eth0 the address {}", ends.inside), add_address(inside, *peer, ends.inside)).await?;
     }
     if let Some(ends) = addresses.ipv6
-        && !add_ipv6(host, *index, ends.host, inside, PEER, ends.inside).await?
+        && !add_ipv6(host, *index, ends.host, inside, *peer, ends.inside).await?
     {
         addresses.ipv6 = None;
     }
-    let up = LinkUnspec::new_with_index(PEER).up().build();
+    let up = LinkUnspec::new_with_index(*peer).up().build();
     step("bring eth0 up", inside.link().set(up).execute()).await?;
     for ends in addresses.ends() {
         let gateway = ends.host.addr();
         let route = match gateway {
             IpAddr::V4(gateway) => {
-                RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(PEER).build()
+                RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(*peer).build()
             }
             IpAddr::V6(_) if !leads_on => continue,
             // The device does not carry yet, so the gateway is not found on it.
             IpAddr::V6(gateway) => {
-                RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).output_interface(PEER).onlink().build()
+                RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).output_interface(*peer).onlink().build()
             }
         };
         step(format_args!("route eth0 to {gateway}"), inside.route().add(route).execute()).await?;
@@ -307,7 +310,7 @@ pub(super) async fn configure(
         step(format_args!("tell by {name} who is behind it"), host.link().set(alias).execute()).await?;
     }
     await_carrier(host, *index, name).await?;
-    await_carrier(inside, PEER, INSIDE).await
+    await_carrier(inside, *peer, INSIDE).await
 }
 
 /// Both ends, or none: either namespace may have IPv6 switched off.
