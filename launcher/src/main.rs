@@ -26,6 +26,7 @@ mod notify;
 mod pidfile;
 mod plan;
 mod preserve;
+mod profile;
 mod replace;
 mod restart;
 mod rlimit;
@@ -47,8 +48,8 @@ mod user;
 mod userns;
 
 use clap::CommandFactory;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use cli::{Cli, Command, LogLevel};
+use clap::error::ErrorKind;
+use cli::{Cli, Command, LogLevel, Misread};
 use error::Error;
 use rustix::fs::{Mode, OFlags};
 use std::io::Write;
@@ -62,9 +63,13 @@ fn nsl() -> u8 {
     };
     let cli = match Cli::read() {
         Ok(cli) => cli,
-        Err(error) => return misread(&error),
+        Err(Misread::Words(error)) => return misread(&error),
+        Err(Misread::Profile(error)) => return fail(&error),
     };
     let result = match cli.command {
+        Command::Run(arguments) if arguments.print_profile => {
+            profile::print(arguments.merged.as_deref().unwrap_or_default())
+        }
         Command::Run(arguments) => {
             log::start(arguments.log_level);
             run::run(&arguments)
@@ -130,18 +135,8 @@ fn misread(error: &clap::Error) -> u8 {
         let _ = error.print();
         return 0;
     }
-    let text = error.to_string();
-    let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
-    let cause = lines.map(|line| line.trim_start_matches("error: ")).collect::<Vec<_>>().join(" ");
-    let suggestion = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue]
-        .into_iter()
-        .find_map(|kind| error.get(kind))
-        .and_then(|value| match value {
-            ContextValue::String(one) => Some(one.clone()),
-            ContextValue::Strings(many) => many.first().cloned(),
-            _ => None,
-        });
-    let hint = match (suggestion, error.kind()) {
+    let cause = cli::cause(error);
+    let hint = match (cli::suggestion(error), error.kind()) {
         (Some(suggestion), _) => format!("did you mean {suggestion}?"),
         (None, kind) => {
             let word = std::env::args_os().nth(1).and_then(|word| word.into_string().ok());

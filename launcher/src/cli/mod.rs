@@ -1,4 +1,5 @@
-//! The command line as clap reads it: words, no decisions, no I/O. `spec` gives them their meaning.
+//! The command line as clap reads it: words, no decisions, no I/O. `profile` adds those of profiles, `spec` gives them
+//! their meaning.
 
 mod exec;
 mod run;
@@ -8,6 +9,9 @@ pub use exec::Exec;
 pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Run};
 pub use service::{Kill, Logs, Names, Ps, Rm, Stop, Top, Unit};
 
+use crate::error::Error;
+use crate::profile;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
@@ -26,18 +30,70 @@ impl Cli {
     ///
     /// clap makes a table of every option of every subcommand, and takes it apart again. `nsl run` and `nsl exec`, whose
     /// starts are waited for, make their own and leave it; what cannot be read so is read again for the message.
-    pub fn read() -> Result<Self, clap::Error> {
+    pub fn read() -> Result<Self, Misread> {
         let mut words = std::env::args_os().skip(1).peekable();
         let command = match words.peek().and_then(|word| word.to_str()) {
-            Some("run") => alone(words).map(|run| Command::Run(Box::new(run))),
+            Some("run") => match alone(words) {
+                Some(run) if !Run::has_profile(&run) => Some(Command::Run(Box::new(run))),
+                _ => Run::with_profiles()?.map(|run| Command::Run(Box::new(run))),
+            },
             Some("exec") => alone(words).map(Command::Exec),
             _ => None,
         };
         if let Some(command) = command {
             return Ok(Self { command });
         }
-        Self::try_parse()
+        Self::try_parse().map_err(Misread::Words)
     }
+}
+
+/// Why the command line cannot be read.
+pub enum Misread {
+    Words(clap::Error),
+    Profile(Error),
+}
+
+impl From<Error> for Misread {
+    fn from(error: Error) -> Self {
+        Self::Profile(error)
+    }
+}
+
+impl Run {
+    fn has_profile(&self) -> bool {
+        self.print_profile || !self.profiles.is_empty()
+    }
+
+    /// The words that nsl was called with, behind those of the profiles that they name. None if they name none.
+    fn with_profiles() -> Result<Option<Self>, Misread> {
+        let words: Vec<_> = std::env::args_os().skip(2).collect();
+        let Some(merged) = profile::merged(&words)? else { return Ok(None) };
+        let mut all = [vec![OsString::from("nsl run")], merged.words.clone()].concat();
+        if merged.print && !merged.has_command {
+            // A profile may do without.
+            all.push("true".into());
+        }
+        let read = Self::augment_args(clap::Command::new("nsl run")).try_get_matches_from(all);
+        let run = read.and_then(|mut matches| Self::from_arg_matches_mut(&mut matches)).map_err(Misread::Words)?;
+        Ok(Some(Self { merged: Some(merged.words), print_profile: merged.print, ..run }))
+    }
+}
+
+/// What is wrong, in one line.
+pub fn cause(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+    lines.map(|line| line.trim_start_matches("error: ")).collect::<Vec<_>>().join(" ")
+}
+
+/// The word that may be meant.
+pub fn suggestion(error: &clap::Error) -> Option<String> {
+    let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
+    kinds.into_iter().find_map(|kind| error.get(kind)).and_then(|value| match value {
+        ContextValue::String(one) => Some(one.clone()),
+        ContextValue::Strings(many) => many.first().cloned(),
+        _ => None,
+    })
 }
 
 /// The options of `nsl run`, without that name; or what is wrong with them.
@@ -48,11 +104,7 @@ pub fn read_run(words: &[OsString]) -> Result<Run, String> {
         Run::from_arg_matches_mut(&mut matches)
     };
     // What takes --detach is of use without, where somebody else does that part.
-    read(&["run"]).or_else(|error| read(&["run", "--detach"]).map_err(|_| error)).map_err(|error| {
-        let text = error.to_string();
-        let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
-        lines.map(|line| line.trim_start_matches("error: ")).collect::<Vec<_>>().join(" ")
-    })
+    read(&["run"]).or_else(|error| read(&["run", "--detach"]).map_err(|_| error)).map_err(|error| cause(&error))
 }
 
 /// The options of one subcommand, whose name is the first word.
@@ -193,7 +245,7 @@ mod tests {
         let run = cli.find_subcommand("run").unwrap();
         let mut headings: Vec<_> = run.get_arguments().filter_map(clap::Arg::get_help_heading).collect();
         headings.dedup();
-        assert_eq!(headings, ["Root", "Network", "Process", "Life", "Limits", "Security", "Insight"]);
+        assert_eq!(headings, ["Root", "Network", "Process", "Life", "Limits", "Security", "Insight", "Profiles"]);
     }
 
     fn run(words: &[&str]) -> Run {

@@ -236,8 +236,8 @@ pub struct Run {
         help_heading = "Security")]
     pub no_new_privs: Option<bool>,
 
-    /// Let the command reach only these paths, to read and execute, or to write too; /dev is always there
-    /// [repeatable]
+    /// Let the command reach only these paths, to read and execute, or to write too; ro=-PATH may be missing, and /dev is
+    /// always there [repeatable]
     #[arg(long, value_name = "ro=PATH,rw=PATH,…", help_heading = "Security")]
     pub landlock: Vec<String>,
 
@@ -278,6 +278,19 @@ pub struct Run {
     #[arg(long, value_enum, value_name = "LEVEL", env = "NSL_LOG", default_value_t = LogLevel::Warn,
         help_heading = "Insight")]
     pub log_level: LogLevel,
+
+    /// Take options from this file, or from the profile of this name: agent, browser, build, service, shell, or one of
+    /// yours; what the command line says wins [repeatable]
+    #[arg(long = "profile", value_name = "FILE|NAME", help_heading = "Profiles")]
+    pub profiles: Vec<OsString>,
+
+    /// Write these options, with those of the profiles, as one profile to stdout, and do nothing
+    #[arg(long, help_heading = "Profiles")]
+    pub print_profile: bool,
+
+    /// All words behind `nsl run`, where some of them come from profiles
+    #[arg(skip)]
+    pub merged: Option<Vec<OsString>>,
 
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]

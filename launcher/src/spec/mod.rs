@@ -86,7 +86,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    fn current() -> Self {
+    pub fn current() -> Self {
         let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
         let may = |sets: CapabilitySets| sets.effective.contains(CapabilitySet::SYS_ADMIN);
         Self { uid, gid, privileged: uid == 0 && rustix::thread::capabilities(None).is_ok_and(may) }
