@@ -307,8 +307,8 @@ fn agent_keeps_what_nobody_has_read_from_all_that_is_not_its_business() {
         assert_eq!(forks(&bomb(&["--ulimit="])), 400);
         host.assert_clean();
     }
-    let plan = dry_run(&host, &format!("{DIR}/project"), &["--profile", "agent", "--", "true"]);
-    assert!(plan.contains("fsize=4294967296") && plan.contains("after 1h"), "{plan}");
+    let printed = run(&host, false, &["agent", "--print-profile"]).run().stdout();
+    assert!(printed.contains("\"fsize=4294967296\"") && printed.contains("timeout = \"1h\""), "{printed}");
     host.sh(&format!("rm -r {DIR}/project"));
 }
 
@@ -320,6 +320,9 @@ fn agent_is_refused_where_it_would_be_given_a_home_directory() {
         |cwd: &str, home: &str| host.nsl(["run", "--profile", "agent", "--", "true"]).cwd(cwd).env("HOME", home);
     agent("/root", "/root").run().assert_refused(125, &["mount on /root", "two mounts"]);
     agent("/home/u", "/home/u").as_user().run().assert_refused(125, &["mount on /home/u", "two mounts"]);
+    host.sh("ln -s /home/u /home/link");
+    agent("/home/u", "/home/link").as_user().run().assert_refused(125, &["mount on /home/u", "two mounts"]);
+    host.sh("rm /home/link");
     agent("/", "/root").run().assert_refused(125, &["its target is the root itself"]);
     agent(&format!("{DIR}/project"), "/home/u").as_user().run().assert_prints("");
     host.sh(&format!("rm -r {DIR}/project"));

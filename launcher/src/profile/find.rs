@@ -56,27 +56,20 @@ pub fn find(name: &OsStr, here: &Path) -> Result<Source> {
             Err(error) => return Err(Error::io(step(&path), &error)),
         }
     }
-    match OWN.iter().find(|(own, _)| *own == name) {
-        Some((own, text)) => Ok(Source {
-            text: (*text).to_owned(),
-            shown: (*own).to_owned(),
-            // It lies nowhere: what is relative in it is the caller's.
-            base: Base { directory: here.to_owned(), home: home(), inside: true },
-        }),
-        None => {
-            let shown = name.display();
-            let known = OWN.map(|(own, _)| own).join(", ");
-            Err(Error::new(
-                step(Path::new(name)),
-                format!("there is none in ~/{HOME} or {SYSTEM}, and nsl has {known}"),
-            )
-            .hint(format!("a file is named with a slash: ./{shown}")))
-        }
+    if let Some((own, text)) = OWN.iter().find(|(own, _)| *own == name) {
+        // It lies nowhere: what is relative in it is the caller's.
+        let base = Base { directory: here.to_owned(), home: home(), inside: true };
+        return Ok(Source { text: (*text).to_owned(), shown: (*own).to_owned(), base });
     }
+    let known = OWN.map(|(own, _)| own).join(", ");
+    let cause = format!("there is none in ~/{HOME} or {SYSTEM}, and nsl has {known}");
+    Err(Error::new(step(Path::new(name)), cause).hint(format!("a file is named with a slash: ./{}", name.display())))
 }
 
+/// Without links, as the working directory is: the two are to be told apart.
 fn home() -> Option<PathBuf> {
-    std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
+    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())?;
+    Some(std::fs::canonicalize(&home).unwrap_or(home))
 }
 
 fn step(path: &Path) -> String {
