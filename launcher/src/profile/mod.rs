@@ -8,6 +8,7 @@ mod find;
 mod layer;
 mod paths;
 mod table;
+mod toml;
 mod write;
 
 use crate::error::{Error, Result};

@@ -53,20 +53,20 @@ pub struct Given {
 
 impl Table {
     pub fn new() -> Self {
-        let defined = Run::augment_args(Command::new("nsl run"));
-        let alone = defined
-            .clone()
-            .mut_args(|arg| arg.required(false).conflicts_with(Resettable::Reset).requires(Resettable::Reset));
-        let open = alone.clone().mut_args(|arg| match takes(&arg) {
+        let all = || Run::augment_args(Command::new("nsl run"));
+        // A copy would be as long to make, and more code.
+        let alone =
+            || all().mut_args(|arg| arg.required(false).conflicts_with(Resettable::Reset).requires(Resettable::Reset));
+        let open = alone().mut_args(|arg| {
+            let takes = takes(&arg);
+            let arg = arg.value_parser(value_parser!(OsString));
+            if takes != Takes::Nothing {
+                return arg;
+            }
             // `--read-only=false` takes back what a profile says.
-            Takes::Nothing => arg
-                .action(ArgAction::Set)
-                .num_args(0..=1)
-                .require_equals(true)
-                .default_missing_value("true")
-                .value_parser(["true", "false"]),
-            _ => arg.value_parser(value_parser!(OsString)),
+            arg.action(ArgAction::Set).num_args(0..=1).require_equals(true).default_missing_value("true")
         });
+        let (defined, alone) = (all(), alone());
         Self { defined, alone, open }
     }
 
@@ -110,20 +110,18 @@ impl Table {
     /// Takes words apart; none if that cannot be done.
     pub fn read(&mut self, words: &[OsString]) -> Option<Given> {
         let all = [OsStr::new("nsl run")].into_iter().chain(words.iter().map(OsString::as_os_str));
-        let mut matches = self.open.try_get_matches_from_mut(all).ok()?;
-        let mut take = |arg: &Arg| {
+        let matches = self.open.try_get_matches_from_mut(all).ok()?;
+        let take = |arg: &Arg| {
             let id = arg.get_id().as_str();
             let is_typed = matches.value_source(id) == Some(ValueSource::CommandLine);
-            let values = match takes(arg) {
-                Takes::Nothing => matches.remove_many::<String>(id).map(|values| values.map(OsString::from).collect()),
-                _ => matches.remove_many::<OsString>(id).map(Iterator::collect::<Vec<_>>),
-            };
-            values.filter(|_| is_typed)
+            let values = matches.get_raw(id).filter(|_| is_typed)?;
+            Some(values.map(OsStr::to_owned).collect::<Vec<_>>())
         };
         let mut given = Given { layer: Layer::default(), profiles: Vec::new(), print: false };
         for (index, arg) in self.defined.get_arguments().enumerate() {
             match (name(arg), take(arg)) {
                 (_, None) => {}
+                (_, Some(values)) if takes(arg) == Takes::Nothing && !is_boolean(&values) => return None,
                 ("profile", Some(values)) => given.profiles = values,
                 ("print-profile", Some(values)) => given.print = values == ["true"],
                 (_, Some(values)) => drop(given.layer.insert(index, values)),
@@ -174,6 +172,10 @@ impl Table {
 
 fn name(arg: &Arg) -> &str {
     arg.get_long().unwrap_or(arg.get_id().as_str())
+}
+
+fn is_boolean(values: &[OsString]) -> bool {
+    values == ["true"] || values == ["false"]
 }
 
 fn takes(arg: &Arg) -> Takes {
