@@ -1,6 +1,6 @@
 //! What a profile says, as options: keys are their long names. What is wrong is told with its line and column.
 
-use super::layer::Layer;
+use super::layer::{self, Layer};
 use super::table::{Table, Takes};
 use super::toml::{self, Entry, Value};
 use crate::error::Error;
@@ -59,9 +59,10 @@ fn add(layer: &mut Layer, text: &str, entry: Entry, table: &mut Table) -> Result
     if is_there {
         table.check(index, &values).map_err(|cause| fault(cause, None))?;
     }
-    if layer.insert(index, values).is_some() {
+    if layer::holds(layer, index) {
         return Err(fault(format!("{key} is there twice"), None));
     }
+    layer.push((index, values));
     Ok(())
 }
 

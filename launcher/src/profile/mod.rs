@@ -55,10 +55,10 @@ pub fn merged(words: &[OsString]) -> Result<Option<Merged>> {
         }
     }
     let typed = resolved(given.layer, &table, &Base { directory: here, home: None, inside: false });
-    let own: Vec<_> = typed.keys().copied().collect();
+    let own: Vec<_> = typed.iter().map(|(index, _)| *index).collect();
     layer::put(&mut all, typed, &table);
     layer::leave_what_waits(&mut all, &own, &table);
-    let has_command = all.contains_key(&table.command());
+    let has_command = layer::holds(&all, table.command());
     Ok(Some(Merged { words: table.words(&all), has_command, print: given.print }))
 }
 

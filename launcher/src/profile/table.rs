@@ -5,7 +5,7 @@ use super::layer::Layer;
 use crate::cli::{Run, suggestion};
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, Args, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, value_parser};
 use std::ffi::{OsStr, OsString};
 
 /// What is of the command line alone.
@@ -92,7 +92,6 @@ impl Table {
         self.arg(index).map_or(Takes::Nothing, takes)
     }
 
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.defined.get_arguments().count()
     }
@@ -109,8 +108,7 @@ impl Table {
 
     /// Takes words apart; none if that cannot be done.
     pub fn read(&mut self, words: &[OsString]) -> Option<Given> {
-        let all = [OsStr::new("nsl run")].into_iter().chain(words.iter().map(OsString::as_os_str));
-        let matches = self.open.try_get_matches_from_mut(all).ok()?;
+        let matches = parse(&mut self.open, words.to_vec()).ok()?;
         let take = |arg: &Arg| {
             let id = arg.get_id().as_str();
             let is_typed = matches.value_source(id) == Some(ValueSource::CommandLine);
@@ -124,7 +122,7 @@ impl Table {
                 (_, Some(values)) if takes(arg) == Takes::Nothing && !is_boolean(&values) => return None,
                 ("profile", Some(values)) => given.profiles = values,
                 ("print-profile", Some(values)) => given.print = values == ["true"],
-                (_, Some(values)) => drop(given.layer.insert(index, values)),
+                (_, Some(values)) => given.layer.push((index, values)),
             }
         }
         Some(given)
@@ -132,11 +130,8 @@ impl Table {
 
     /// Says what is wrong with the values of one option, as clap does.
     pub fn check(&mut self, index: usize, values: &[OsString]) -> Result<(), String> {
-        let words = [OsString::from("nsl run")].into_iter().chain(self.option(index, values));
-        match self.alone.try_get_matches_from_mut(words) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(crate::cli::cause(&error)),
-        }
+        let words = self.option(index, values);
+        parse(&mut self.alone, words).map(drop).map_err(|error| crate::cli::cause(&error))
     }
 
     /// Why there is no option of this name, and which one may be meant.
@@ -144,7 +139,7 @@ impl Table {
         if OF_NO_PROFILE.contains(&key) {
             return (format!("{key} is for the command line alone"), None);
         }
-        let error = self.alone.try_get_matches_from_mut(["nsl run".to_owned(), format!("--{key}")]).err();
+        let error = parse(&mut self.alone, vec![format!("--{key}").into()]).err();
         let meant = error.and_then(|error| suggestion(&error));
         (format!("there is no option '{key}'"), meant.map(|option| option.trim_start_matches('-').to_owned()))
     }
@@ -164,14 +159,25 @@ impl Table {
         }
     }
 
-    /// All of them, the command last.
+    /// All of them in the order of the help, the command last.
     pub fn words(&self, layer: &Layer) -> Vec<OsString> {
-        layer.iter().flat_map(|(index, values)| self.option(*index, values)).collect()
+        let mut words = Vec::new();
+        for index in 0..self.len() {
+            for (_, values) in layer.iter().filter(|(found, _)| *found == index) {
+                words.extend(self.option(index, values));
+            }
+        }
+        words
     }
 }
 
 fn name(arg: &Arg) -> &str {
     arg.get_long().unwrap_or(arg.get_id().as_str())
+}
+
+fn parse(table: &mut Command, mut words: Vec<OsString>) -> Result<ArgMatches, clap::Error> {
+    words.insert(0, "nsl run".into());
+    table.try_get_matches_from_mut(words)
 }
 
 fn is_boolean(values: &[OsString]) -> bool {

@@ -36,7 +36,7 @@ fn merged(profiles: &[&str], words: &str) -> String {
     }
     let words: Vec<OsString> = words.split_whitespace().map(Into::into).collect();
     let typed = table.read(&words).unwrap().layer;
-    let own: Vec<_> = typed.keys().copied().collect();
+    let own: Vec<_> = typed.iter().map(|(index, _)| *index).collect();
     layer::put(&mut all, typed, &table);
     layer::leave_what_waits(&mut all, &own, &table);
     table.words(&all).join(OsStr::new(" ")).into_string().unwrap()
@@ -93,9 +93,10 @@ fn what_is_printed_is_read_again_as_the_same_for_every_option() {
                     (0..=random.below(3)).map(|_| random.value(&mut table, index)).collect()
                 }
             };
-            layer.retain(|other, _| !table.conflict(index, *other));
-            layer.insert(index, values);
+            layer.retain(|(other, _)| *other != index && !table.conflict(index, *other));
+            layer.push((index, values));
         }
+        layer.sort();
         let text = write::toml(&layer, &table).unwrap();
         assert_eq!(read(&text, &mut table), layer, "{text}");
         // And so it is as words.
@@ -108,7 +109,7 @@ fn what_is_printed_is_read_again_as_the_same_for_every_option() {
 fn what_is_not_utf8_cannot_be_printed() {
     use std::os::unix::ffi::OsStrExt;
     let table = Table::new();
-    let layer = Layer::from([(table.find("hostname").unwrap(), vec![OsStr::from_bytes(b"\xff").to_owned()])]);
+    let layer = vec![(table.find("hostname").unwrap(), vec![OsStr::from_bytes(b"\xff").to_owned()])];
     assert!(write::toml(&layer, &table).unwrap_err().to_string().contains("hostname"));
 }
 
@@ -177,7 +178,7 @@ fn every_option_that_needs_another_one_is_known() {
             continue;
         }
         let values = vec![value(&mut table, index)];
-        let layer = Layer::from([(index, values), (table.command(), vec!["true".into()])]);
+        let layer = vec![(index, values), (table.command(), vec!["true".into()])];
         let words = [vec!["nsl run".into()], table.words(&layer)].concat();
         match Run::augment_args(Command::new("nsl run")).try_get_matches_from(words) {
             Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => drop(found.insert(long)),
@@ -258,7 +259,7 @@ fn those_that_come_with_nsl_are_what_a_command_line_could_be() {
             layer::put(&mut all, part, &table);
         }
         layer::leave_what_waits(&mut all, &[], &table);
-        all.insert(table.command(), vec!["true".into()]);
+        all.push((table.command(), vec!["true".into()]));
         let words = [vec!["nsl run".into()], table.words(&all)].concat();
         Run::augment_args(Command::new("nsl run")).try_get_matches_from(words).unwrap();
     }
