@@ -12,10 +12,11 @@ INSTALL := tests/install-packages
 # What the tests use of the machine.
 TEST_PACKAGES := bash busybox-static catatonit dumb-init gcc git hostname iproute2 iptables iputils-ping libc6-dev libcap2-bin \
 	mount nftables passt perl-base podman procps python3-yaml redis-tools runc strace systemd tini tmux uidmap util-linux
+CHECK_PACKAGES := binutils iproute2 mount python3 strace util-linux valgrind
 VM_PACKAGES := busybox-static cpio e2fsprogs mmdebstrap qemu-system-x86
 ARM := aarch64-unknown-linux-gnu
 ARM_PACKAGES := binutils gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user util-linux
-PEERS := bubblewrap catatonit dumb-init tini
+PEERS := bubblewrap catatonit crun dumb-init podman runc tini util-linux
 # Parts of `make ci`, in order.
 PARTS := lint test check test-vm
 
@@ -42,9 +43,10 @@ lint: linker  ## Check the format, and all that clippy finds
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --package nsl-init --all-targets -- -D warnings
 
-check: build  ## Check what the project promises of its files: sizes, static programs, no stray unsafe
-	@$(INSTALL) binutils
+check: build  ## Check what the project promises: sizes, static programs, no stray unsafe, what a start takes
+	@$(INSTALL) $(CHECK_PACKAGES)
 	@tests/check-files "$$(tests/artifact nsl)" "$$(tests/artifact nsl-init)"
+	@tests/check-counts "$$(tests/artifact nsl)" "$$(tests/artifact nsl-init)"
 
 check-arm: rust  ## Build all for aarch64, run the init in qemu's user mode, check the files
 	@$(INSTALL) $(ARM_PACKAGES)
@@ -60,6 +62,7 @@ test-vm: build  ## Run nsl on Debian's kernel, and nsl-init as /init, in virtual
 fuzz: linker  ## Fuzz what reads bytes of others for 60 seconds, or longer: make fuzz TIME=600
 	@tests/fuzz $(TIME) $(TARGET_DIR)/fuzz
 
+# ARGS="--quick", or "--svg docs/bench.svg" for the plot that the README shows, or "--scale 1000,3000".
 bench: linker  ## Measure nsl, and the peers that are installed
 	cargo bench --package nsl --bench bench -- $(ARGS)
 

@@ -56,6 +56,7 @@ mod services;
 mod signals;
 mod storm;
 mod terminal;
+mod timings;
 mod top;
 mod unit;
 mod userns;

@@ -99,6 +99,9 @@ fn boot_up(status: BorrowedFd<'_>, options: &mut Options, step: &mut InitStep) -
     setup::carry_out(&boot, step)?;
     // While nsl makes the network; the command's process starts with what the init has.
     sys::default_dispositions();
+    if setup.contains(Setup::TELL_READY) {
+        report(status, Report::Ready.encode());
+    }
     *step = InitStep::ReadBootMessage;
     setup::wait_for_go(status)?;
     options.grace_ms = boot.grace_ms();

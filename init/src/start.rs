@@ -83,7 +83,8 @@ impl Place {
         match command.home {
             Home::Shared => Self::Shared,
             Home::Session => Self::Session,
-            Home::Group if command.terminal.is_some() => Self::Background,
+            // Under nsl the session is the init's own, and its terminal, if it has one, is the one given.
+            Home::Group if command.terminal.is_some() || command.boot.is_some() => Self::Background,
             Home::Group => match sys::own_group() {
                 Some(group) if terminal::is_foreground(group) => Self::Foreground(group),
                 // Nobody can tell if that group is the init's, nor give the foreground back to it. In the init's group

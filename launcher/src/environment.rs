@@ -97,6 +97,7 @@ impl Environment {
                 }
             }
         }
+        self.entries.reserve(name.len() + value.len() + 2);
         for part in [name, b"=", value, b"\0"] {
             self.entries.extend_from_slice(part);
         }

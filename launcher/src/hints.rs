@@ -3,7 +3,7 @@
 use crate::cgroup::{Controllers, Refusal};
 use crate::error::Error;
 use crate::mounts::{Kind, Mount};
-use crate::plan::{Plan, Step};
+use crate::plan::{MAKE_NETWORK, Plan, Step};
 use crate::store::Fault;
 use nix::errno::Errno;
 use nsl_shared::boot::InitStep;
@@ -14,8 +14,17 @@ use std::path::Path;
 /// Why the namespaces could not be made.
 pub fn namespaces(plan: &Plan, errno: rustix::io::Errno) -> Error {
     let errno = Errno::from_raw(errno.raw_os_error());
-    let names: Vec<_> = plan.namespaces().collect();
-    let error = Error::os(format!("create namespaces ({})", names.join(" ")), errno);
+    let names: Vec<_> = plan.cloned().collect();
+    namespace(plan, Error::os(format!("create namespaces ({})", names.join(" ")), errno), errno)
+}
+
+/// Why the launcher could not make that of the network.
+pub fn network_namespace(plan: &Plan, errno: rustix::io::Errno) -> Error {
+    let errno = Errno::from_raw(errno.raw_os_error());
+    namespace(plan, Error::os(MAKE_NETWORK, errno), errno)
+}
+
+fn namespace(plan: &Plan, error: Error, errno: Errno) -> Error {
     match errno {
         Errno::EPERM if plan.identities.is_new() => error.hint(user_namespace_refused()),
         Errno::EPERM | Errno::ENOSYS if is_filtered() => error.hint(FILTERED),

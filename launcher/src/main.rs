@@ -42,6 +42,7 @@ mod status;
 mod store;
 mod sys;
 mod terminal;
+mod timings;
 mod unit;
 mod units;
 mod user;
@@ -54,9 +55,11 @@ use error::Error;
 use rustix::fs::{Mode, OFlags};
 use std::io::Write;
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::time::Instant;
 
 /// Where the C library's `main` leads; returns the exit code.
 fn nsl() -> u8 {
+    let begun = Instant::now();
     let stdout_is_open = match open_standard_streams() {
         Ok(opened) => !opened.contains(&1),
         Err(error) => return fail(&Error::io("open /dev/null for a stream that is closed", &error.into())),
@@ -70,10 +73,10 @@ fn nsl() -> u8 {
         Command::Run(arguments) if arguments.print_profile => {
             profile::print(arguments.merged.as_deref().unwrap_or_default())
         }
-        Command::Run(arguments) => {
+        Command::Run(arguments) => timings::start(&arguments, begun).and_then(|()| {
             log::start(arguments.log_level);
             run::run(&arguments)
-        }
+        }),
         Command::Ps(arguments) => service::ps(&arguments),
         Command::Logs(arguments) => service::logs(&arguments),
         Command::Top(arguments) => service::top(&arguments),
@@ -101,7 +104,9 @@ fn nsl() -> u8 {
             clean::clean().map(|()| 0)
         }
     };
-    result.unwrap_or_else(|error| fail(&error))
+    let code = result.as_ref().map_or_else(fail, |code| *code);
+    timings::tell(result.as_ref().err());
+    code
 }
 
 /// The test harness takes this one's place; it keeps the rest from being dead code there.

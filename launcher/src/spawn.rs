@@ -2,16 +2,19 @@
 
 use crate::error::{Error, Result};
 use crate::hints;
-use crate::net::Inside;
-use crate::plan::{Plan, Step};
+use crate::log;
+use crate::net::Visit;
+use crate::plan::{HostStep, Plan, Step};
 use crate::root::{Assembly, Names};
 use crate::spec::Network;
 use crate::status;
 use crate::sys::{self, Side};
+use crate::timings;
 use crate::userns;
 use nsl_shared::boot::{self, Report};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
+use rustix::thread::LinkNameSpaceType;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Everything that the child takes along.
@@ -72,21 +75,30 @@ pub fn spawn(plan: &Plan, luggage: Luggage<'_>) -> Result<Init> {
         "user" => libc::CLONE_NEWUSER,
         _ => 0,
     };
-    let flags = plan.namespaces().map(flag).fold(0, |flags, flag| flags | flag as u64);
+    let flags = plan.cloned().map(flag).fold(0, |flags, flag| flags | flag as u64);
     let (status, inside) = status::pair().map_err(|errno| Error::os("make the status socket", errno))?;
     // Born in it, the child never was in another.
     let joined = match &plan.network {
-        Network::Join(join) => Some(join.enter()?),
+        Network::Join(join) => {
+            let _step = log::step(join);
+            Some(join.enter()?)
+        }
         _ => None,
     };
+    timings::connect(plan, &status);
+    let cloning = log::step(HostStep::CreateNamespaces(plan));
     match sys::clone3(flags, luggage.cgroup).map_err(|errno| hints::namespaces(plan, errno))? {
         Side::Parent { pid, pidfd } => {
+            drop(cloning);
             let init = Init::new(pid, pidfd, status);
-            joined.map_or(Ok(()), Inside::leave)?;
+            joined.map_or(Ok(()), Visit::leave)?;
             Ok(init)
         }
         Side::Child => {
             drop(status);
+            // It is the launcher's to end.
+            std::mem::forget(cloning.exit());
+            timings::enter_child();
             child(plan, &luggage, &inside)
         }
     }
@@ -102,9 +114,11 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
     let mut slave = None;
     let mut moved = None;
     for (index, step) in plan.child.iter().enumerate() {
-        let span = tracing::debug_span!("step", %step).entered();
+        let waits = matches!(step, Step::AwaitIdentities { .. } | Step::EnterNetwork);
+        let span = if waits { log::wait(step) } else { log::step(step) };
         let result = match step {
             Step::Netlink => hand_over_netlink(status.as_fd()),
+            Step::EnterNetwork => enter_network(status.as_fd()),
             Step::AwaitIdentities { root } => userns::wait(status.as_fd()).and_then(|trees| {
                 assembly.give(trees);
                 if *root { userns::become_root() } else { Ok(()) }
@@ -112,6 +126,7 @@ fn child(plan: &Plan, luggage: &Luggage<'_>, status: &OwnedFd) -> ! {
             Step::Hosts => hand_over_hosts(status.as_fd(), &assembly),
             Step::Execute => {
                 rustix::process::umask(umask);
+                timings::leave_child();
                 let Assembly { landlock, proc, .. } = &assembly;
                 // Who need not protect it would have it open still when the command starts.
                 let proc = proc.as_ref().filter(|_| plan.guarded);
@@ -147,6 +162,12 @@ fn hand_over_netlink(status: BorrowedFd<'_>) -> rustix::io::Result<()> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     send(status, Report::Netlink, socket.as_fd())
+}
+
+fn enter_network(status: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let order = status::take_order(status).map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
+    let (Some(boot::NETWORK), Some(namespace)) = order else { return Err(Errno::PIPE) };
+    rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
 }
 
 /// Where the file can't be had, the sandbox is as good without.

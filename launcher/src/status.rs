@@ -1,10 +1,12 @@
 //! The status socket: packets between nsl and its child, later the init. The words are those of `nsl_shared::boot`.
 
+use crate::timings;
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
 };
+use nix::sys::time::TimeSpec;
 use nsl_shared::boot::{GO, Report};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -34,7 +36,7 @@ pub fn receive(socket: BorrowedFd<'_>, flags: MsgFlags) -> Result<Received, Errn
 
 /// The next packet: how long it is, and the descriptor that came with it.
 fn packet(socket: BorrowedFd<'_>, bytes: &mut [u8], flags: MsgFlags) -> Result<(usize, Option<OwnedFd>), Errno> {
-    let mut control = cmsg_space!(RawFd);
+    let mut control = cmsg_space!(RawFd, TimeSpec);
     let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
     loop {
         let mut buffers = [IoSliceMut::new(bytes)];
@@ -50,6 +52,11 @@ fn packet(socket: BorrowedFd<'_>, bytes: &mut [u8], flags: MsgFlags) -> Result<(
 fn descriptor_in(messages: impl Iterator<Item = ControlMessageOwned>) -> Option<OwnedFd> {
     let number = messages.into_iter().find_map(|message| match message {
         ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
+        // Asked for with --timings only; it comes ahead of a descriptor.
+        ControlMessageOwned::ScmTimestampns(time) => {
+            timings::sent(time);
+            None
+        }
         _ => None,
     })?;
     Some(crate::sys::own(number))

@@ -3,12 +3,14 @@
 //! ```text
 //!   nsl                                   its child                            the command
 //!    │ clone3 ─────────────────────────────▶│ every signal blocked
-//!    │◀──────────── Report::Netlink (+ fd) ─│ a netlink socket, opened in the new network namespace
+//!    │ NETWORK (+ fd) ─────────────────────▶│ the network namespace, which it enters late; where that is its
+//!    │◀──────────── Report::Netlink (+ fd) ─│ own from the start instead: a netlink socket, opened in it
 //!    │ TREE (+ fd) …, MAPPED ──────────────▶│ only where it waits for its ids
 //!    │ makes the network ┐                  │ assembles the root
 //!    │                   │◀─ Terminal (+ fd)│ the master of the pty, if there is one
 //!    │                   │                  │ execveat(nsl-init) with BOOT_FD, STATUS_FD
 //!    │                   │                  │ reads the boot message: /proc, lo, old root, names
+//!    │                   │◀─────────── Ready│ only where its time is measured
 //!    │ Order::Go ────────┴─────────────────▶│ (end of file here: nsl is gone, so the init ends)
 //!    │                                      │ starts the command ─────────────▶ execve
 //!    │◀─────── Report::Started or ::Failed ─│
@@ -77,8 +79,10 @@ impl Setup {
     /// The command joins a sandbox that runs already: nsl-init is no PID 1, but stands outside of the PID namespace that
     /// its children are born in, and watches over that one command.
     pub const JOINED: Self = Self(1 << 9);
+    /// Report when all is done but the command's start.
+    pub const TELL_READY: Self = Self(1 << 10);
     /// Every bit that has a meaning.
-    pub const ALL: Self = Self((1 << 10) - 1);
+    pub const ALL: Self = Self((1 << 11) - 1);
 
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
@@ -444,6 +448,8 @@ pub enum Report {
     ChildFailed { step: u16, errno: i32 },
     /// A step of the init failed.
     InitFailed { step: InitStep, errno: i32 },
+    /// With [`Setup::TELL_READY`]: the init has set all up, and waits for the order to start the command.
+    Ready,
     /// The command runs.
     Started,
     /// The command was stopped by this signal.
@@ -473,6 +479,7 @@ impl Report {
             Self::Exited { code, signal } => (7, signal.into(), i32::from(code)),
             Self::Continued => (8, 0, 0),
             Self::Hosts => (9, 0, 0),
+            Self::Ready => (10, 0, 0),
         };
         let ([k0, k1], [s0, s1], [v0, v1, v2, v3]) = (kind.to_le_bytes(), step.to_le_bytes(), value.to_le_bytes());
         [k0, k1, s0, s1, v0, v1, v2, v3]
@@ -493,6 +500,7 @@ impl Report {
             7 => Self::Exited { code: u8::try_from(value).ok()?, signal: u8::try_from(step).ok()? },
             8 => Self::Continued,
             9 => Self::Hosts,
+            10 => Self::Ready,
             _ => return None,
         })
     }
@@ -504,3 +512,5 @@ pub const GO: [u8; 1] = *b"g";
 pub const TREE: u8 = b't';
 /// … and the maps of users and groups are written.
 pub const MAPPED: u8 = b'm';
+/// Or, with this (`SCM_RIGHTS`): the network namespace that it is to enter.
+pub const NETWORK: u8 = b'n';

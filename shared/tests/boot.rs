@@ -136,6 +136,7 @@ proptest! {
             Report::Stopped { signal: value },
             Report::Continued,
             Report::Hosts,
+            Report::Ready,
             Report::Exited { code, signal },
         ] {
             prop_assert_eq!(Report::decode(&report.encode()), Some(report));

@@ -6,12 +6,15 @@ use crate::Result;
 use crate::inits;
 use crate::measure::Outcome;
 use crate::programs::Programs;
-use crate::report::{Goal, Line, Report, Side, Unit};
+use crate::report::{Goal, Line, Panel, Report, Side, Unit};
 use crate::rounds::{Random, interleave};
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
-const PANEL: &str = "SIGTERM 0–3 ms after the launch: lost, %";
+const PANEL: Panel = Panel {
+    title: "SIGTERM lost, sent 0–3 ms after the launch",
+    note: "% of all; blocked: by a starter that blocks signals first",
+};
 const LATEST_US: u64 = 3000;
 
 struct Contender<'a> {

@@ -1,6 +1,5 @@
 //! The machine and the versions that the figures belong to.
 
-use crate::inits::PEERS;
 use std::fmt;
 use std::fs;
 use std::process::Command;
@@ -8,20 +7,33 @@ use std::process::Command;
 /// Name and value of each thing worth knowing, in the order in which they are shown.
 pub struct Host(pub Vec<(&'static str, String)>);
 
-pub fn describe(rounds: usize) -> Host {
-    let cores = std::thread::available_parallelism().map_or_else(|_| "?".to_owned(), |count| count.to_string());
+/// The harness itself, and how it is told apart from others.
+const HARNESS: &str = "plain interleaving: wall time of spawn and wait, contenders in turn, in a new order each round";
+
+pub fn describe(extent: String, programs: &[&'static str]) -> Host {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let mut facts = vec![
+        ("harness", HARNESS.to_owned()),
         ("date", first_line(Command::new("date").args(["--utc", "+%F %R UTC"]))),
+        ("CPU", cpu()),
+        ("cores", cores().to_string()),
+        ("memory", memory()),
         ("kernel", fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()),
-        ("CPU", format!("{}, {cores} cores", cpu())),
         ("load before", load.split(' ').next().unwrap_or_default().to_owned()),
-        ("rounds", rounds.to_string()),
+        ("rounds", extent),
     ];
-    for peer in ["bwrap", "unshare"].into_iter().chain(PEERS) {
-        facts.push((peer, first_line(Command::new(peer).arg("--version"))));
-    }
+    facts.extend(programs.iter().map(|name| (*name, first_line(Command::new(name).arg("--version")))));
     Host(facts)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn memory() -> String {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse().ok());
+    total.map_or_else(|| "?".to_owned(), |kib: u64| format!("{} MiB", kib / 1024))
 }
 
 fn cpu() -> String {
@@ -34,8 +46,8 @@ fn cpu() -> String {
 pub fn busy() -> Option<String> {
     let text = fs::read_to_string("/proc/loadavg").ok()?;
     let load: f64 = text.split(' ').next()?.parse().ok()?;
-    let cores = u32::try_from(std::thread::available_parallelism().ok()?.get()).ok()?;
-    let busy = load > f64::from(cores) / 4.0;
+    let cores = cores();
+    let busy = load > cores as f64 / 4.0;
     busy.then(|| format!("the machine was busy (load {load} on {cores} cores): measure again when it is not"))
 }
 

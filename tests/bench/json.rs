@@ -35,6 +35,7 @@ fn line(line: &Line) -> String {
     }
     match line.goal {
         Some(Goal::Ratio(limit)) => add("goal_ratio", number(limit)),
+        Some(Goal::RatioAtLeast(limit)) => add("goal_ratio_at_least", number(limit)),
         Some(Goal::Value(limit)) => add("goal", number(limit)),
         None => {}
     }

@@ -5,7 +5,7 @@ use crate::inits::{self, Init};
 use crate::measure::Outcome;
 use crate::processes::Running;
 use crate::programs::Programs;
-use crate::report::{Goal, Line, Report, Side, Unit};
+use crate::report::{Goal, Line, Panel, Report, Side, Unit};
 use crate::rounds::interleave;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,7 +13,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-const PANEL: &str = "Signal to an init until its command has answered, µs";
+const PANEL: Panel = Panel { title: "Signal to an init until its command has answered", note: "µs" };
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Both the init and the command are to wait again when the next signal comes.
 const PAUSE: Duration = Duration::from_micros(200);

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::proof::{self, Proof};
 use crate::rounds::Random;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,37 +12,58 @@ use std::time::{Duration, Instant};
 
 /// Lets the kernel finish, before a run, what it deferred of the one before (namespaces are dismantled in a kworker).
 const PAUSE: Duration = Duration::from_millis(5);
+/// What contenders find programs by.
+pub const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 const WARM_UP: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A program that is compared: `words` start the command that is appended to them.
+/// A program that is compared, in its two commands: one is timed, the other shows that the first does its work.
 pub struct Contender {
     pub name: &'static str,
-    words: Vec<OsString>,
+    measured: Vec<OsString>,
+    proving: Vec<OsString>,
     /// What has to be there for it to run.
     needs: PathBuf,
     proof: Proof,
+    /// It has a turn in each round, or in each fifth one, or so.
+    every: usize,
+}
+
+/// What contenders run: a program that is timed, and `task`, which proves.
+#[derive(Clone, Copy)]
+pub struct Commands<'a> {
+    pub measured: &'a Path,
+    pub task: &'a Path,
 }
 
 impl Contender {
-    /// `options` are the words between `program` and the command; empty if the program is the command.
-    pub fn new(name: &'static str, program: &Path, options: &str, proof: Proof) -> Self {
-        let options = options.split_whitespace().map(OsString::from);
-        let words = std::iter::once(program.as_os_str().to_owned()).chain(options).collect();
-        Self { name, words, needs: program.to_owned(), proof }
+    /// `before` are the words in front of either command, the program first.
+    pub fn new(name: &'static str, before: &[OsString], commands: Commands, proof: Proof) -> Self {
+        let with = |words: &[&OsStr]| before.iter().cloned().chain(words.iter().map(OsString::from)).collect();
+        let proving = with(&[commands.task.as_os_str(), OsStr::new("prove")]);
+        Self::of(name, with(&[commands.measured.as_os_str()]), proving, proof)
     }
 
-    /// An init, started by `program options`.
-    pub fn starter(name: &'static str, program: &Path, options: &str, init: &Path, proof: Proof) -> Self {
-        let mut contender = Self::new(name, program, options, proof);
-        contender.words.extend([init.as_os_str().to_owned(), "--".into()]);
-        init.clone_into(&mut contender.needs);
-        contender
+    pub fn of(name: &'static str, measured: Vec<OsString>, proving: Vec<OsString>, proof: Proof) -> Self {
+        let needs = measured.first().map(PathBuf::from).unwrap_or_default();
+        Self { name, measured, proving, needs, proof, every: 1 }
     }
 
-    fn is_the_command(&self) -> bool {
-        self.words.len() == 1
+    /// Its program only starts what may be missing: `needs`.
+    pub fn needs(mut self, needs: &Path) -> Self {
+        needs.clone_into(&mut self.needs);
+        self
     }
+
+    pub fn every(mut self, rounds: usize) -> Self {
+        self.every = rounds;
+        self
+    }
+}
+
+/// A program and its options.
+pub fn words(program: &Path, options: &str) -> Vec<OsString> {
+    [program.as_os_str().to_owned()].into_iter().chain(options.split_whitespace().map(OsString::from)).collect()
 }
 
 /// What became of a contender: its figures, one a round, or why there are none.
@@ -72,54 +93,65 @@ impl From<Result<Vec<f64>>> for Outcome {
     }
 }
 
-/// Where the contenders' output goes, and the command that they all run.
+/// Where the contenders' output goes.
 pub struct Arena {
-    command: PathBuf,
     output: PathBuf,
     errors: PathBuf,
 }
 
 impl Arena {
-    pub fn new(folder: &Path, command: &Path) -> Self {
-        Self { command: command.to_owned(), output: folder.join("output.txt"), errors: folder.join("errors.txt") }
+    pub fn new(folder: &Path) -> Self {
+        Self { output: folder.join("output.txt"), errors: folder.join("errors.txt") }
     }
 
-    /// Proves each contender, warms it up, then times all of them in `rounds` rounds: milliseconds, one a round.
-    pub fn compete(&self, contenders: &[Contender], rounds: usize) -> Result<Vec<Outcome>> {
-        let mut outcomes: Vec<Outcome> = contenders.iter().map(|contender| self.admit(contender)).collect();
-        let mut starts = contenders.iter().map(|one| self.start_of(one, &[])).collect::<Result<Vec<_>>>()?;
+    /// Proves each contender, warms it up, then times all of them in `rounds` rounds: milliseconds, one a turn.
+    pub fn compete(&self, contenders: &[Contender], rounds: usize) -> Vec<Outcome> {
+        let mut outcomes: Vec<Outcome> = contenders.iter().map(|contender| self.admitted(contender)).collect();
         let mut order: Vec<usize> = (0..contenders.len()).collect();
         let mut random = Random::new();
-        for _ in 0..rounds {
+        for round in 0..rounds {
             random.shuffle(&mut order);
             for &index in &order {
-                if let Outcome::Measured(times) = &mut outcomes[index] {
-                    sleep(PAUSE);
-                    match time(&mut starts[index]) {
+                if round % contenders[index].every == 0
+                    && let Outcome::Measured(times) = &mut outcomes[index]
+                {
+                    match self.time(&contenders[index]) {
                         Ok(milliseconds) => times.push(milliseconds),
-                        Err(error) => outcomes[index] = Outcome::Failed(self.explain(error)),
+                        Err(error) => outcomes[index] = Outcome::Failed(error),
                     }
                 }
             }
         }
-        Ok(outcomes)
+        outcomes
     }
 
-    fn admit(&self, contender: &Contender) -> Outcome {
+    fn admitted(&self, contender: &Contender) -> Outcome {
         if !contender.needs.is_file() {
             return Outcome::NotInstalled;
         }
-        match self.prove(contender).and_then(|_| (0..WARM_UP).try_for_each(|_| self.try_once(contender))) {
-            Ok(()) => Outcome::Measured(Vec::new()),
-            Err(error) => Outcome::Failed(self.explain(error)),
-        }
+        self.admit(contender).map_or_else(Outcome::Failed, |()| Outcome::Measured(Vec::new()))
+    }
+
+    /// Lets one in that does its work, after it has run a few times.
+    pub fn admit(&self, contender: &Contender) -> Result<()> {
+        self.prove(contender)
+            .and_then(|_| (0..WARM_UP).try_for_each(|_| self.try_once(contender)))
+            .map_err(|error| self.explain(error))
+    }
+
+    /// The milliseconds of one run.
+    pub fn time(&self, contender: &Contender) -> Result<f64> {
+        let mut start = self.start_of(&contender.measured)?;
+        sleep(PAUSE);
+        time(&mut start).map_err(|error| self.explain(error))
     }
 
     /// What the contender's proof printed, if it is one.
     pub fn prove(&self, contender: &Contender) -> Result<String> {
-        let Some(script) = contender.proof.script() else { return Ok(String::new()) };
-        let mut start = self.start_of(contender, &["/bin/sh", "-c", script])?;
-        let status = patiently(start.spawn())?;
+        if contender.proof == Proof::Nothing {
+            return Ok(String::new());
+        }
+        let status = patiently(self.start_of(&contender.proving)?.spawn())?;
         let said = std::fs::read_to_string(&self.output).unwrap_or_default();
         match status {
             Some(proof::STATUS) => contender.proof.check(&said).map(|()| said),
@@ -129,26 +161,21 @@ impl Arena {
     }
 
     fn try_once(&self, contender: &Contender) -> Result<()> {
-        match patiently(self.start_of(contender, &[])?.spawn())? {
+        match patiently(self.start_of(&contender.measured)?.spawn())? {
             Some(0) => Ok(()),
             status => Err(describe(status)),
         }
     }
 
     /// How to start a contender: a small environment, no input, and files that its output goes to, the same for all.
-    /// Without `command` it runs `true`.
-    fn start_of(&self, contender: &Contender, command: &[&str]) -> Result<Command> {
+    fn start_of(&self, words: &[OsString]) -> Result<Command> {
         let open =
             |path: &Path| File::create(path).map_err(|error| format!("cannot create {}: {error}", path.display()));
         let input = File::open("/dev/null").map_err(|error| format!("cannot open /dev/null: {error}"))?;
-        let mut start = Command::new(&contender.words[0]);
-        start.args(&contender.words[1..]).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        let (program, arguments) = words.split_first().ok_or("a contender has no words")?;
+        let mut start = Command::new(program);
+        start.args(arguments).env_clear().env("PATH", PATH);
         start.stdin(Stdio::from(input)).stdout(open(&self.output)?).stderr(open(&self.errors)?);
-        if !command.is_empty() {
-            start.args(command);
-        } else if !contender.is_the_command() {
-            start.arg(&self.command);
-        }
         Ok(start)
     }
 

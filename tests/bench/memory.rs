@@ -5,7 +5,7 @@ use crate::inits::PEERS;
 use crate::measure::Outcome;
 use crate::processes::{self, child_of, state};
 use crate::programs::{Programs, installed};
-use crate::report::{Goal, Line, Report, Side, Unit};
+use crate::report::{Goal, Line, Panel, Report, Side, Unit};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -15,9 +15,7 @@ use std::time::{Duration, Instant};
 /// Starts of each init: its pages may differ from one to the next.
 const STARTS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(5);
-const FILE: &str = "Init: file, KiB";
-const RSS: &str = "Init: resident memory, kB";
-const PRIVATE: &str = "Init: private memory, kB";
+const PANEL: Panel = Panel { title: "Private memory of an init that waits", note: "KiB" };
 
 /// Of one init, in KiB: each an `Outcome`, as the program may be missing or fail.
 struct Sizes {
@@ -29,17 +27,18 @@ struct Sizes {
 pub fn run(programs: &Programs, report: &mut Report) {
     let mut all = Vec::new();
     for name in PEERS {
-        all.push((name, installed(name).map(|init| sizes(&programs.floor, &init)), Side::Peer));
+        let init = installed(name);
+        all.push((name, init.is_file().then(|| sizes(&programs.floor, &init)), Side::Peer));
     }
     all.push(("nsl-init", Some(sizes(&programs.floor, &programs.init)), Side::Ours));
-    let goals = [(FILE, 32.0), (RSS, 40.0), (PRIVATE, 16.0)];
-    for (place, (panel, limit)) in goals.into_iter().enumerate() {
+    let goals = [("file", 32.0), ("RSS", 40.0), ("private memory", 16.0)];
+    for (place, (thing, limit)) in goals.into_iter().enumerate() {
         for (name, sizes, side) in &all {
             let outcome = sizes
                 .as_ref()
                 .map_or(Outcome::NotInstalled, |sizes| [&sizes.file, &sizes.rss, &sizes.private][place].clone());
-            let what = format!("{name}: {}", ["file", "RSS", "private memory"][place]);
-            let line = Line::new(5, what, outcome, *side).unit(Unit::Kibibytes).panel(panel);
+            let line = Line::new(5, format!("{name}: {thing}"), outcome, *side).unit(Unit::Kibibytes);
+            let line = if place == 2 { line.panel(PANEL) } else { line };
             report.add(if *side == Side::Ours { line.goal(Goal::Value(limit)) } else { line });
         }
     }
@@ -56,17 +55,27 @@ fn sizes(floor: &Path, init: &Path) -> Sizes {
     Sizes { file: file.into(), rss: rss.into(), private: private.into() }
 }
 
-/// RSS and private memory of an init that waits; it is killed then.
+/// RSS and private memory of an init that waits, beside another one of its kind: what two share is not private.
 fn memory_of(floor: &Path, init: &Path) -> Result<(f64, f64)> {
-    let mut start = Command::new(floor);
-    start.args(["pid", "--"]).arg(init).args(["--", "/bin/sleep", "1000"]).env_clear().stdin(Stdio::null());
-    let mut starter = start.spawn().map_err(|error| format!("cannot start: {error}"))?;
-    let read = wait_until_idle(&mut starter).and_then(read_memory);
-    processes::end(&mut starter);
+    let mut starters = [start(floor, init)?, start(floor, init)?];
+    let inits = starters.each_mut().map(wait_until_idle);
+    let [Ok(_), Ok(pid)] = inits else {
+        starters.iter_mut().for_each(processes::end);
+        return Err(inits.into_iter().find_map(Result::err).unwrap_or_default());
+    };
+    let read = read_memory(pid);
+    starters.iter_mut().for_each(processes::end);
     read
 }
 
-fn read_memory(pid: u32) -> Result<(f64, f64)> {
+fn start(floor: &Path, init: &Path) -> Result<Child> {
+    let mut start = Command::new(floor);
+    start.args(["pid", "--"]).arg(init).args(["--", "/bin/sleep", "1000"]).env_clear().stdin(Stdio::null());
+    start.spawn().map_err(|error| format!("cannot start: {error}"))
+}
+
+/// RSS and private memory of a process, in KiB.
+pub fn read_memory(pid: u32) -> Result<(f64, f64)> {
     let rollup = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&rollup).map_err(|error| format!("cannot read {rollup}: {error}"))?;
     Ok((field(&text, "Rss")?, field(&text, "Private_Clean")? + field(&text, "Private_Dirty")?))

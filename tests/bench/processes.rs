@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::programs::Programs;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
@@ -12,6 +13,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
+
+const MYSELF: Pid = Pid::from_raw(0);
 
 pub fn children_of(pid: u32) -> Vec<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
@@ -33,6 +36,23 @@ pub fn state(pid: u32) -> Option<(String, char)> {
 pub fn on_cpu(pid: u32) -> Option<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
     text.split(' ').next()?.parse::<f64>().ok().map(|nanoseconds| nanoseconds / 1e6)
+}
+
+/// Does `work` with this process, and all that it starts, on the last of its CPUs: then all of the work counts, and
+/// where the scheduler puts what does not.
+pub fn on_one_cpu<T>(work: impl FnOnce() -> T) -> T {
+    let before = sched_getaffinity(MYSELF);
+    if let Ok(before) = before
+        && let Some(cpu) = (0..CpuSet::count()).rev().find(|cpu| before.is_set(*cpu) == Ok(true))
+    {
+        let mut one = CpuSet::new();
+        let _ = one.set(cpu).and_then(|()| sched_setaffinity(MYSELF, &one));
+    }
+    let done = work();
+    if let Ok(before) = before {
+        let _ = sched_setaffinity(MYSELF, &before);
+    }
+    done
 }
 
 /// A command that runs, by itself or under an init; it is killed when this value goes.

@@ -1,6 +1,7 @@
 //! The programs that take part: builds the floor and `true`, finds nsl, nsl-init and the peers.
 
 use crate::Result;
+use crate::measure::{Commands, PATH};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,13 +10,17 @@ use std::process::Command;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 pub struct Programs {
+    /// The workspace.
+    pub root: PathBuf,
     /// target/bench of the workspace: what the bench builds and writes.
     pub folder: PathBuf,
     pub floor: PathBuf,
     /// On the file system of `/`, as an overlay of `/` shows no other.
     pub command: PathBuf,
-    /// Beside it.
+    /// Beside it, as the next.
     pub task: PathBuf,
+    /// The command of a sandbox that is to stay.
+    pub wait: PathBuf,
     pub nsl: PathBuf,
     /// The very file that `nsl` embeds: launcher/build.rs says where it is.
     pub init: PathBuf,
@@ -35,12 +40,21 @@ impl Programs {
         let command = home.join("true");
         let bare = ["-Clink-args=-nostartfiles -nostdlib -static -Wl,--build-id=none -Wl,-z,noseparate-code"];
         compile(&root.join("tests/bench/true.rs"), &command, &bare)?;
+        let wait = home.join("wait");
+        compile(&root.join("tests/bench/wait.rs"), &wait, &bare)?;
         let task = home.join("task");
         compile(&root.join("tests/bench/task/main.rs"), &task, &fast)?;
         let ours = |name, built: &str| std::env::var_os(name).map_or_else(|| PathBuf::from(built), PathBuf::from);
         let nsl = ours("NSL_BENCH_LAUNCHER", env!("CARGO_BIN_EXE_nsl"));
         let init = ours("NSL_BENCH_INIT", env!("NSL_INIT"));
-        Ok(Self { folder, floor, command, task, nsl, init, borrowed })
+        Ok(Self { root, folder, floor, command, task, wait, nsl, init, borrowed })
+    }
+}
+
+impl Programs {
+    /// What a contender runs that sees the host's files.
+    pub fn commands(&self) -> Commands<'_> {
+        Commands { measured: &self.command, task: &self.task }
     }
 }
 
@@ -54,10 +68,12 @@ impl Drop for Programs {
     }
 }
 
-/// Where a program of this name is installed.
-pub fn installed(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+/// Where a program of this name is installed, or else its name alone, which is no file.
+pub fn installed(name: &str) -> PathBuf {
+    std::env::split_paths(PATH)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| name.into())
 }
 
 /// Runs a program that must succeed.

@@ -5,20 +5,17 @@
 use crate::Result;
 use crate::inits::{self, Init, PEERS};
 use crate::measure::Outcome;
-use crate::processes::{Running, children_of, on_cpu, state};
+use crate::processes::{Running, children_of, on_cpu, on_one_cpu, state};
 use crate::programs::Programs;
-use crate::report::{Goal, Line, Report, Side, Unit};
+use crate::report::{Goal, Line, Panel, Report, Side, Unit};
 use crate::rounds::interleave;
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_mins(1);
-const MYSELF: Pid = Pid::from_raw(0);
-const WALL: &str = "Init: orphans reaped, ms";
-const CPU: &str = "Init: CPU time for these orphans, ms";
+const PANEL: Panel =
+    Panel { title: "Orphans reaped by an init", note: "ms, all on one CPU, most of it the making of them" };
 
 /// Of one start of an init: milliseconds, and a number.
 #[derive(Clone, Copy)]
@@ -32,11 +29,7 @@ struct Figures {
 pub fn run(programs: &Programs, rounds: usize, report: &mut Report) {
     let (starts, orphans) = (rounds.div_ceil(10), rounds * 25);
     let inits = inits::all(programs);
-    let before = on_one_cpu();
-    let outcomes = interleave(inits.len(), starts, |index, _| start(programs, &inits[index], orphans));
-    if let Ok(before) = before {
-        let _ = sched_setaffinity(MYSELF, &before);
-    }
+    let outcomes = on_one_cpu(|| interleave(inits.len(), starts, |index, _| start(programs, &inits[index], orphans)));
     report.remark(format!("row 8: {starts} starts of each init, {orphans} orphans each"));
     let figures = |index: usize, pick: fn(&Figures) -> f64| {
         let figures = outcomes[index].as_ref().map(|all| all.iter().map(pick).collect());
@@ -44,12 +37,12 @@ pub fn run(programs: &Programs, rounds: usize, report: &mut Report) {
     };
     let all = |pick| -> Vec<Outcome> { (0..inits.len()).map(|index| figures(index, pick)).collect() };
     let (wall, cpu) = (all(|figures| figures.wall), all(|figures| figures.cpu));
-    for (outcomes, what, panel, goal) in [(&wall, "orphans reaped", WALL, true), (&cpu, "CPU time for it", CPU, false)]
-    {
+    for (outcomes, what, is_wall) in [(&wall, "orphans reaped", true), (&cpu, "CPU time for it", false)] {
         for (init, outcome) in inits.iter().zip(outcomes) {
-            let line = Line::new(8, format!("{}: {what}", init.name), outcome.clone(), init.side).panel(panel);
+            let line = Line::new(8, format!("{}: {what}", init.name), outcome.clone(), init.side);
+            let line = if is_wall { line.panel(PANEL) } else { line };
             report.add(match init.side {
-                Side::Ours if goal => line.against((PEERS[0], &outcomes[0])).goal(Goal::Ratio(1.0)),
+                Side::Ours if is_wall => line.against((PEERS[0], &outcomes[0])).goal(Goal::Ratio(1.0)),
                 Side::Ours => line.against((PEERS[0], &outcomes[0])),
                 _ => line,
             });
@@ -63,17 +56,6 @@ pub fn run(programs: &Programs, rounds: usize, report: &mut Report) {
         let line = Line::new(8, format!("{}: zombies left", init.name), sum, init.side).unit(Unit::Count);
         report.add(if init.side == Side::Ours { line.goal(Goal::Value(0.0)) } else { line });
     }
-}
-
-/// Moves this process, and all that it starts from here on, to the last of its CPUs; gives those that it had.
-fn on_one_cpu() -> nix::Result<CpuSet> {
-    let before = sched_getaffinity(MYSELF)?;
-    let mut one = CpuSet::new();
-    if let Some(cpu) = (0..CpuSet::count()).rev().find(|cpu| before.is_set(*cpu) == Ok(true)) {
-        one.set(cpu)?;
-        sched_setaffinity(MYSELF, &one)?;
-    }
-    Ok(before)
 }
 
 fn start(programs: &Programs, init: &Init, orphans: usize) -> Result<Figures> {

@@ -22,18 +22,30 @@ pub enum Side {
 pub enum Unit {
     Milliseconds,
     Microseconds,
+    Seconds,
     Kibibytes,
+    MegabytesPerSecond,
     Percent,
     Count,
 }
 
-/// An upper limit, the limit included.
+/// A limit, the limit included.
 #[derive(Clone, Copy)]
 pub enum Goal {
-    /// Of the ratio.
+    /// The most that the ratio may be.
     Ratio(f64),
-    /// Of the median.
+    /// The least that it may be.
+    RatioAtLeast(f64),
+    /// The most that the median may be.
     Value(f64),
+}
+
+/// What the plot shows together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Panel {
+    pub title: &'static str,
+    /// The unit, and what else one needs to know.
+    pub note: &'static str,
 }
 
 pub struct Line {
@@ -46,7 +58,7 @@ pub struct Line {
     pub ratio: Option<(f64, &'static str)>,
     pub goal: Option<Goal>,
     /// The plot's panel that shows it.
-    pub panel: Option<&'static str>,
+    pub panel: Option<Panel>,
 }
 
 /// The figures of an outcome in short; `low` and `high` are the 10th and 90th percentile.
@@ -91,7 +103,7 @@ impl Line {
         self
     }
 
-    pub fn panel(mut self, panel: &'static str) -> Self {
+    pub fn panel(mut self, panel: Panel) -> Self {
         self.panel = Some(panel);
         self
     }
@@ -105,6 +117,7 @@ impl Line {
     pub fn met(&self) -> Option<bool> {
         match self.goal? {
             Goal::Ratio(limit) => Some(self.ratio?.0 <= limit),
+            Goal::RatioAtLeast(limit) => Some(self.ratio?.0 >= limit),
             Goal::Value(limit) => Some(self.outcome.summary()?.median <= limit),
         }
     }
@@ -124,7 +137,9 @@ impl Unit {
         match self {
             Self::Milliseconds => "ms",
             Self::Microseconds => "µs",
+            Self::Seconds => "s",
             Self::Kibibytes => "KiB",
+            Self::MegabytesPerSecond => "MB/s",
             Self::Percent => "%",
             Self::Count => "",
         }
@@ -132,9 +147,9 @@ impl Unit {
 
     pub fn show(self, value: f64) -> String {
         match self {
-            Self::Milliseconds => format!("{value:.2}"),
+            Self::Milliseconds | Self::Seconds => format!("{value:.2}"),
             Self::Microseconds | Self::Kibibytes | Self::Percent => format!("{value:.1}"),
-            Self::Count => format!("{value:.0}"),
+            Self::MegabytesPerSecond | Self::Count => format!("{value:.0}"),
         }
     }
 }
@@ -197,9 +212,10 @@ impl fmt::Display for Line {
         let goal = match self.goal {
             None => String::new(),
             Some(Goal::Ratio(limit)) => format!("≤ {limit}"),
+            Some(Goal::RatioAtLeast(limit)) => format!("≥ {limit}"),
             Some(Goal::Value(limit)) => format!("≤ {limit} {}", self.unit.name()).trim_end().to_owned(),
         };
         let (median, unit, verdict) = (show(summary.median), self.unit.name(), self.verdict());
-        write!(f, "{median:>9} {unit:<3}  {spread:<15} {ratio:<20} {goal:<8} {verdict}")
+        write!(f, "{median:>9} {unit:<4} {spread:<15} {ratio:<20} {goal:<8} {verdict}")
     }
 }

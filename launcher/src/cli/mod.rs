@@ -6,7 +6,7 @@ mod run;
 mod service;
 
 pub use exec::Exec;
-pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Run};
+pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Run, TimingsFormat};
 pub use service::{Kill, Logs, Names, Ps, Rm, Stop, Top, Unit};
 
 use crate::error::Error;

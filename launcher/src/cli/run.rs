@@ -279,6 +279,12 @@ pub struct Run {
         help_heading = "Insight")]
     pub log_level: LogLevel,
 
+    /// Tell on stderr, when all has ended, how long each step of the start took, inside and outside, and who waited for
+    /// whom: text, a table, or json [default: text]
+    #[arg(long, value_enum, value_name = "FORMAT", require_equals = true, num_args = 0..=1,
+        default_missing_value = "text", hide_possible_values = true, help_heading = "Insight")]
+    pub timings: Option<TimingsFormat>,
+
     /// Take options from this file, or from the profile of this name: agent, browser, build, service, shell, or one of
     /// yours; what the command line says wins [repeatable]
     #[arg(long = "profile", value_name = "FILE|NAME", help_heading = "Profiles")]
@@ -387,6 +393,12 @@ pub enum Namespace {
 pub enum Proc {
     New,
     Host,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum TimingsFormat {
+    Text,
+    Json,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

@@ -17,7 +17,7 @@ const NSFS: u64 = 0x6e73_6673;
 /// Where ip(8) keeps the namespaces that it gives names, and the files of /etc for each.
 const NAMED: &str = "/run/netns";
 const FILES_OF_NAMED: &str = "/etc/netns";
-const OWN: &str = "/proc/self/ns/net";
+pub(super) const OWN: &str = "/proc/self/ns/net";
 
 /// Whose network it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -118,26 +118,33 @@ impl Join {
     }
 
     /// Goes there. A child that is made before `leave` stays there.
-    pub fn enter(&self) -> Result<Inside> {
+    pub fn enter(&self) -> Result<Visit> {
         let own = || format!("open {OWN}");
         let home = rustix::fs::open(OWN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| Error::os(own(), Errno::from_raw(errno.raw_os_error())))?;
         let network = Some(LinkNameSpaceType::Network);
         move_into_link_name_space(self.namespace.as_fd(), network).map_err(|errno| failed(&self.source, errno))?;
-        Ok(Inside { home })
+        Ok(Visit { home })
     }
 }
 
 /// That nsl is in a network of others.
-pub struct Inside {
+pub struct Visit {
     home: OwnedFd,
 }
 
-impl Inside {
+impl Visit {
+    pub(super) fn of(home: OwnedFd) -> Self {
+        Self { home }
+    }
+
     /// Locks that nsl takes by the names of sockets must be those of its own network.
     pub fn leave(self) -> Result<()> {
+        self.go_back().map_err(|errno| Error::os("go back to nsl's own network", Errno::from_raw(errno.raw_os_error())))
+    }
+
+    pub(super) fn go_back(self) -> rustix::io::Result<()> {
         move_into_link_name_space(self.home.as_fd(), Some(LinkNameSpaceType::Network))
-            .map_err(|errno| Error::os("go back to nsl's own network", Errno::from_raw(errno.raw_os_error())))
     }
 }
 

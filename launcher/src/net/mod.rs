@@ -16,6 +16,7 @@ mod lasting;
 mod loopback;
 mod members;
 pub mod names;
+mod namespace;
 mod nat;
 mod nftables;
 mod own;
@@ -31,9 +32,10 @@ mod socket;
 pub use clean::remove_table;
 pub use egress::parse_all as permissions;
 pub use forward::settings_that_are_on;
-pub use join::{Inside, Join, Source};
+pub use join::{Join, Source, Visit};
 pub use lasting::Lasting;
 pub use members::Members;
+pub use namespace::{Home, Namespace};
 pub use pasta::{Pasta, PastaPlan};
 pub use plan::{Addresses, Ends, Request, VethPlan, Wanted, plan};
 pub use publish::{Port, parse_all as publications};
@@ -43,6 +45,9 @@ use crate::error::{Error, Result};
 use crate::rlimit::Rlimit;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+
+/// What the rules do for a veth pair, in the words of `--dry-run`.
+pub const MASQUERADE: &str = "forward and masquerade what comes from it";
 
 /// What a network needs of the host before anything is made.
 #[derive(Default)]
@@ -129,23 +134,34 @@ pub fn prepare_pasta(plan: &PastaPlan, lasting: Option<&mut Lasting>) -> Result<
     Ok(Prepared { reserved, ..Prepared::default() })
 }
 
-/// Makes the pair and opens the ways out and in. `pid` is a process in the new network namespace, `inside` a
-/// `NETLINK_ROUTE` socket that was opened there.
+/// The network namespace that the pair leads into.
+pub enum Inside {
+    Made(Namespace),
+    /// That of the child, which has opened this `NETLINK_ROUTE` socket there.
+    Cloned(OwnedFd),
+}
+
+/// Makes the pair and opens the ways out and in. `pid` is the sandbox's init.
 ///
 /// Nothing is undone if this fails, nor at the end: the kernel drops the pair with the namespace, some 40 ms after
 /// its last process. Removing it by hand would keep the caller waiting for as long.
 ///
 /// The calling process should have one thread: the runtime lives in it, and is gone on return.
 /// A member of a named network is found there by `hostname`.
-pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: OwnedFd, hostname: &str) -> Result<Made> {
-    let _span = tracing::debug_span!("create_network", %plan).entered();
+pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: Inside, hostname: &str) -> Result<Made> {
+    let _span = tracing::debug_span!("create_network", step = %plan).entered();
     let Prepared { reserved, known, servers, again, lasts } = prepared;
-    let held = lasts.then(|| inside.try_clone()).transpose();
+    let (namespace, socket) = match inside {
+        Inside::Made(Namespace { descriptor, socket }) => (Some(descriptor), socket),
+        Inside::Cloned(socket) => (None, socket),
+    };
+    let held = lasts.then(|| socket.try_clone()).transpose();
     let held = held.map_err(|error| Error::io("hold the network", &error))?;
     let (pair, ipv6) = rtnl::run(async {
-        let (host, inside) = (rtnl::connect()?, rtnl::connect_over(inside));
-        let mut pair = pair::make(&host, plan, again, pid).await?;
-        // They keep sandboxes apart, so they must stand before a packet can come out of this one.
+        let (host, inside) = (rtnl::connect()?, rtnl::connect_over(socket));
+        let mut pair = pair::make(&host, plan, again, pid, namespace.as_ref()).await?;
+        // They keep sandboxes apart, so they must stand before a packet can come out of this one; and who removes them
+        // looks for devices first.
         let stands = nat::ensure(plan)?;
         if !stands {
             pair.without_ipv6();

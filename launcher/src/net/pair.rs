@@ -12,12 +12,14 @@ use futures_util::{Stream, StreamExt};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nix::errno::Errno;
 use rtnetlink::packet_core::{DefaultNla, NLA_F_NESTED};
+use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkHeader,
-    LinkMessage, State,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute, LinkExtentMask,
+    LinkFlags, LinkHeader, LinkMessage, State,
 };
-use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{Handle, LinkGetRequest, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
@@ -57,9 +59,15 @@ impl Pair {
     }
 }
 
-/// Makes the devices, those of an earlier start again; `pid` is any process inside.
-pub(super) async fn make(host: &Handle, plan: &VethPlan, again: Option<(String, Addresses)>, pid: u32) -> Result<Pair> {
-    let maker = Maker { host, pid, group: plan.group() };
+/// Makes the devices, those of an earlier start again. Without a `namespace` the end inside is born in that of `pid`.
+pub(super) async fn make(
+    host: &Handle,
+    plan: &VethPlan,
+    again: Option<(String, Addresses)>,
+    pid: u32,
+    namespace: Option<&OwnedFd>,
+) -> Result<Pair> {
+    let maker = Maker { host, pid, namespace: namespace.map(AsRawFd::as_raw_fd), group: plan.group() };
     let earlier = match again {
         Some((name, addresses)) => maker.make_again(name, addresses).await?,
         None => None,
@@ -84,6 +92,7 @@ pub(super) async fn make(host: &Handle, plan: &VethPlan, again: Option<(String, 
 struct Maker<'a> {
     host: &'a Handle,
     pid: u32,
+    namespace: Option<RawFd>,
     group: u32,
 }
 
@@ -172,7 +181,11 @@ impl Maker<'_> {
 
     async fn new_link(&self, name: &str, addresses: &Addresses) -> Answer<()> {
         let mac = mac(host_address(addresses));
-        let peer = end(LinkMessageBuilder::<LinkUnspec>::new(), INSIDE, mac.clone()).setns_by_pid(self.pid);
+        let peer = end(LinkMessageBuilder::<LinkUnspec>::new(), INSIDE, mac.clone());
+        let peer = match self.namespace {
+            Some(namespace) => peer.setns_by_fd(namespace),
+            None => peer.setns_by_pid(self.pid),
+        };
         let mut message = end(LinkMessageBuilder::<LinkVeth>::new(name, INSIDE), name, mac)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build())))
             .up();
@@ -224,7 +237,12 @@ fn end<T>(message: LinkMessageBuilder<T>, name: &str, mac: Vec<u8>) -> LinkMessa
 }
 
 pub(super) async fn link_by_name(host: &Handle, name: &str) -> Answer<LinkMessage> {
-    one(host.link().get().match_name(name).execute()).await
+    one(brief(host.link().get().match_name(name)).execute()).await
+}
+
+/// Without the counters, which make up most of the answer.
+fn brief(request: LinkGetRequest) -> LinkGetRequest {
+    request.set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats])
 }
 
 /// The only message of an answer.
@@ -328,7 +346,7 @@ fn add_address(handle: &Handle, index: u32, address: IpNet) -> impl Future<Outpu
 async fn await_carrier(handle: &Handle, index: u32, name: &str) -> Result<()> {
     let deadline = Instant::now() + UP_WAIT;
     loop {
-        let link = one(handle.link().get().match_index(index).execute());
+        let link = one(brief(handle.link().get().match_index(index)).execute());
         let link = step(format_args!("see {name} come up"), link).await?;
         if link.attributes.contains(&LinkAttribute::OperState(State::Up)) {
             return Ok(());

@@ -1,13 +1,15 @@
 //! From a Spec to the ordered steps that carry it out, as data. Pure: what it must know of the host is handed in.
 
+mod host;
 mod step;
 
+pub use host::HostStep;
 pub use step::{NamesIn, Step};
 
 use crate::cgroup::Limits;
 use crate::cli::Proc;
 use crate::mounts::{Kind, Mount};
-use crate::net::{Addresses, Wanted};
+use crate::net::{self, Addresses, Wanted};
 use crate::rlimit::Rlimit;
 use crate::spec::{Network, Root, Shared, Spec};
 use crate::store::Source;
@@ -60,6 +62,8 @@ pub struct Plan {
     pub hostname: String,
 }
 
+/// What the launcher does where `Plan::enters_network`.
+pub const MAKE_NETWORK: &str = "make the network namespace";
 /// The group "tty" of every distribution, which owns terminals.
 pub const TTY_GROUP: u32 = 5;
 /// Directories of the host's root that nsl makes anew.
@@ -110,6 +114,8 @@ impl Plan {
             child.push(Step::Hosts);
         }
         child.push(Step::Devices { bound: user_namespace, tty_group: identities.contain(spec.caller(), 0, TTY_GROUP) });
+        // A sysfs shows the network that it was mounted in. Until here the launcher has time.
+        child.extend(is_entered(spec).then_some(Step::EnterNetwork));
         child.push(Step::Sys { bound: user_namespace && !has_own_network });
         if spec.proc() == Proc::Host {
             child.push(Step::HostProc);
@@ -175,7 +181,45 @@ impl Plan {
         }
     }
 
-    /// The namespaces that clone3 makes, by their names in `namespaces(7)`.
+    /// What the init does, in words: until nsl lets the command start, and from there on, but for its exec.
+    pub fn by_init(&self) -> [Vec<String>; 2] {
+        let has = |step| self.setup.contains(step);
+        let before = [
+            (true, InitStep::DetachOldRoot.to_string()),
+            (self.guarded, InitStep::ProtectProc.to_string()),
+            (!self.shared.uts, format!("{} to {}", InitStep::SetHostname, self.hostname)),
+            (has(Setup::LOOPBACK), InitStep::RaiseLoopback.to_string()),
+            (has(Setup::TERMINAL), InitStep::SetTerminal.to_string()),
+        ];
+        let limits: Vec<_> = self.rlimits.iter().map(ToString::to_string).collect();
+        let after = [(!limits.is_empty(), format!("{}: {}", InitStep::SetLimits, limits.join(" ")))];
+        let those = |steps: &[(bool, String)]| {
+            steps.iter().filter(|(is_done, _)| *is_done).map(|(_, words)| words.clone()).collect()
+        };
+        [those(&before), those(&after)]
+    }
+
+    /// Does the launcher make the network namespace, beside the child?
+    pub fn enters_network(&self) -> bool {
+        self.child.contains(&Step::EnterNetwork)
+    }
+
+    /// Leaves the network namespace to clone3 if it was to be the launcher's.
+    pub fn clone_network(&mut self) {
+        let Some(place) = self.child.iter().position(|step| *step == Step::EnterNetwork) else { return };
+        self.child.remove(place);
+        self.setup = self.setup.with(Setup::LOOPBACK);
+        if matches!(self.network, Network::Veth(_)) {
+            self.child.insert(0, Step::Netlink);
+        }
+    }
+
+    /// Those of the new namespaces that clone3 makes.
+    pub fn cloned(&self) -> impl Iterator<Item = &'static str> {
+        self.namespaces().filter(|name| *name != "net" || !self.enters_network())
+    }
+
+    /// The new namespaces, by their names in `namespaces(7)`.
     pub fn namespaces(&self) -> impl Iterator<Item = &'static str> {
         let all = [
             ("mount", true),
@@ -199,7 +243,7 @@ fn first_steps(spec: &Spec) -> Vec<Step> {
         _ => Some(Step::AwaitIdentities { root: identities.has_root() }),
     };
     let socket = |is_due| Some(Step::Netlink).filter(|_| is_due);
-    let before = socket(matches!(spec.network(), Network::Veth(_)));
+    let before = socket(matches!(spec.network(), Network::Veth(_)) && !is_entered(spec));
     // It also tells that the maps stand, by which pasta can enter.
     let behind = socket(matches!(spec.network(), Network::Pasta(_)));
     before.into_iter().chain(identity).chain(behind).collect()
@@ -210,7 +254,7 @@ fn setup(spec: &Spec) -> Setup {
     let wanted = [
         (Setup::PROC, spec.security().guarded),
         (Setup::LANDLOCK, !spec.security().landlock.is_empty()),
-        (Setup::LOOPBACK, is_own(spec.network())),
+        (Setup::LOOPBACK, is_own(spec.network()) && !is_entered(spec)),
         (Setup::TERMINAL, spec.terminal()),
         (Setup::ANY_WORKDIR, !spec.workdir().required),
     ];
@@ -223,6 +267,12 @@ fn is_own(network: &Network) -> bool {
         Network::Veth(_) | Network::Pasta(_) | Network::None => true,
         Network::Host | Network::Join(_) => false,
     }
+}
+
+/// Is the network namespace one that the launcher makes? That of a user namespace belongs to it, and pasta enters it by
+/// the child.
+fn is_entered(spec: &Spec) -> bool {
+    !spec.identities().is_new() && matches!(spec.network(), Network::Veth(_) | Network::None)
 }
 
 /// Does /etc/hosts say what is known only when the network is made?
@@ -258,19 +308,20 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "on the host:")?;
         if let Some(limits) = &self.limits {
-            writeln!(f, "  make a cgroup with at most {limits}")?;
+            writeln!(f, "  {}", HostStep::MakeCgroup(limits))?;
         }
         if let Some(source) = &self.unpack {
-            writeln!(f, "  unpack {} into the store", source.path().display())?;
+            writeln!(f, "  {}", HostStep::Unpack(source.path()))?;
         }
-        write!(f, "  create namespaces:")?;
-        self.namespaces().try_for_each(|name| write!(f, " {name}"))?;
-        writeln!(f)?;
+        writeln!(f, "  {}", HostStep::CreateNamespaces(self))?;
         write!(f, "{}", self.identities)?;
+        if self.enters_network() {
+            writeln!(f, "  {}", HostStep::MakeNetwork)?;
+        }
         match &self.network {
             Network::Veth(veth) => {
                 writeln!(f, "  {veth}")?;
-                writeln!(f, "  forward and masquerade what comes from it")?;
+                writeln!(f, "  {}", net::MASQUERADE)?;
             }
             Network::Pasta(pasta) => writeln!(f, "  {pasta}")?,
             Network::Join(join) => writeln!(f, "  {join}")?,
@@ -279,23 +330,7 @@ impl fmt::Display for Plan {
         writeln!(f, "inside, before the init:")?;
         self.child.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
         writeln!(f, "inside, by the init:")?;
-        writeln!(f, "  {}", InitStep::DetachOldRoot)?;
-        if self.guarded {
-            writeln!(f, "  {}", InitStep::ProtectProc)?;
-        }
-        if !self.shared.uts {
-            writeln!(f, "  {} to {}", InitStep::SetHostname, self.hostname)?;
-        }
-        for (step, words) in [(Setup::LOOPBACK, InitStep::RaiseLoopback), (Setup::TERMINAL, InitStep::SetTerminal)] {
-            if self.setup.contains(step) {
-                writeln!(f, "  {words}")?;
-            }
-        }
-        if !self.rlimits.is_empty() {
-            write!(f, "  {}:", InitStep::SetLimits)?;
-            self.rlimits.iter().try_for_each(|limit| write!(f, " {limit}"))?;
-            writeln!(f)?;
-        }
+        self.by_init().iter().flatten().try_for_each(|step| writeln!(f, "  {step}"))?;
         writeln!(f, "  {}", InitStep::Execute)
     }
 }

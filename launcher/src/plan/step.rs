@@ -12,6 +12,8 @@ use std::path::PathBuf;
 pub enum Step {
     /// Open a netlink socket in the new network namespace and hand it to the launcher.
     Netlink,
+    /// Enter the network namespace that the launcher has made meanwhile.
+    EnterNetwork,
     /// Be, in the new user namespace, who one is outside.
     MapIdentity { uid: u32, gid: u32 },
     /// Wait until the launcher has mapped users and groups; then be root, if there is one for the command.
@@ -87,6 +89,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Netlink => f.write_str("open a netlink socket in the new network namespace"),
+            Self::EnterNetwork => f.write_str("enter the network namespace"),
             Self::MapIdentity { uid, gid } => write!(f, "map user {uid} and group {gid} to themselves"),
             Self::AwaitIdentities { root: false } => f.write_str("wait for the maps of users and groups"),
             Self::AwaitIdentities { root: true } => {

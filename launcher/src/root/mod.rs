@@ -147,7 +147,7 @@ impl<'a> Assembly<'a> {
                 rustix::process::pivot_root(".", ".")?;
             }
             // The spawner's own.
-            Step::Netlink | Step::AwaitIdentities { .. } | Step::Hosts | Step::Execute => {}
+            Step::EnterNetwork | Step::Netlink | Step::AwaitIdentities { .. } | Step::Hosts | Step::Execute => {}
         }
         Ok(None)
     }

@@ -5,6 +5,7 @@ use crate::image;
 use crate::plan::Plan;
 use crate::signals::Blocked;
 use crate::spec::Spec;
+use crate::timings;
 use nsl_shared::boot::{Boot, Credentials, Setup, Strings};
 use std::os::fd::OwnedFd;
 
@@ -24,6 +25,9 @@ pub fn message(spec: &Spec, plan: &Plan, blocked: &Blocked, kept: u32) -> Result
     }
     if spec.is_watched() {
         setup = setup.with(Setup::TELL_END);
+    }
+    if timings::are_on() {
+        setup = setup.with(Setup::TELL_READY);
     }
     let groups: Vec<u8> = spec.groups().iter().flat_map(|group| group.to_ne_bytes()).collect();
     let boot = Boot {

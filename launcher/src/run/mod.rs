@@ -17,14 +17,16 @@ use crate::events::Events;
 use crate::health::Checks;
 use crate::hints;
 use crate::image;
+use crate::log;
 use crate::logs::{self, Output};
-use crate::net::{self, Prepared};
-use crate::plan::Plan;
+use crate::net::{self, Home, Prepared};
+use crate::plan::{HostStep, Plan};
 use crate::preserve;
 use crate::service::{self, Caller, Service, Side};
 use crate::signals::{Blocked, Signals};
 use crate::spawn::{self, Files, Luggage};
 use crate::spec::{Network, Spec};
+use crate::status;
 use crate::store;
 use crate::terminal;
 use again::Lasting;
@@ -58,20 +60,26 @@ pub fn run(run: &cli::Run) -> Result<u8> {
 
 /// One start, to its end.
 fn start(run: &cli::Run, caller: Option<Caller>, events: &mut Events, lasting: &mut Lasting) -> Result<u8> {
+    let planning = log::step("check the options and make the plan");
     let log = logs::Options::new(run)?;
     let mut spec = Spec::new(run)?;
     let mut plan = Plan::new(&spec, host::entries);
+    drop(planning);
     if run.dry_run {
         return show(&plan);
     }
     if run.is_registered() && events.name().is_none() {
+        let _step = log::step("take the name");
         events.register(Service::register(run, spec.grace_ms(), lasting.restarts, caller)?);
     }
     if let Some(socket) = events.notify_socket() {
         spec.notify_by(socket);
         plan = Plan::new(&spec, host::entries);
     }
+    let preparing = log::step("check the network, and take its ports");
     let mut prepared = prepare(&plan.network, lasting)?;
+    drop(preparing);
+    let reading = log::step("read the files of names");
     plan.keep_limit(prepared.limit());
     let kept = spec.changes().map(|directory| Kept::new(directory, plan.identities.is_new())).transpose()?;
     spec.know(&prepared.known);
@@ -79,16 +87,24 @@ fn start(run: &cli::Run, caller: Option<Caller>, events: &mut Events, lasting: &
     if !prepared.known.is_empty() {
         prepared.servers = net::names::servers(&names.resolv_conf);
     }
+    drop(reading);
     if let Some(source) = &plan.unpack {
+        let _step = log::step(HostStep::Unpack(source.path()));
         let root = store::unpacked(source)?;
         spec.found(run, &root)?;
         plan.found(root);
     }
+    let home = plan.enters_network().then(Home::open).flatten();
+    if home.is_none() {
+        plan.clone_network();
+    }
+    let writing = log::step("write the boot message and nsl-init to memory");
     let preserved = lasting.preserved()?;
     let blocked = lasting.signals.as_ref().map_or_else(Blocked::new, Signals::block)?;
     let boot = boot::message(&spec, &plan, &blocked, preserved.len() as u32)?;
     let init = image::init().map_err(hints::memory_file)?;
     events.keep_boot(boot.as_fd())?;
+    drop(writing);
     let mut output = events.output(&log)?;
     let (streams, relays) = if let Some(streams) = output.as_mut().and_then(Output::streams) {
         (streams, Vec::new())
@@ -98,19 +114,32 @@ fn start(run: &cli::Run, caller: Option<Caller>, events: &mut Events, lasting: &
         terminal::plain_streams().map_err(|errno| Error::os("make pipes for the command", errno))?
     };
 
-    let group = plan.limits.map(Group::new).transpose()?;
+    let group = match plan.limits {
+        None => None,
+        Some(limits) => {
+            let _step = log::step(HostStep::MakeCgroup(&limits));
+            Some(Group::new(limits)?)
+        }
+    };
     let cgroup = group.as_ref().map(Group::descriptor);
     let kept_directory = kept.as_ref().map(AsFd::as_fd);
     let files = Files { init, boot, streams, preserved };
     let luggage = Luggage { files, names: &names, kept: kept_directory, cgroup };
     let init = spawn::spawn(&plan, luggage)?;
+    let making = home.is_some().then(|| log::step(HostStep::MakeNetwork));
+    let network = home.map(Home::make_another).transpose().map_err(|errno| hints::network_namespace(&plan, errno))?;
+    drop(making);
+    if let Some(network) = &network {
+        // A child that is gone has reported why.
+        let _ = status::order(init.status.as_fd(), nsl_shared::boot::NETWORK, Some(network.as_fd()));
+    }
     if let Some(kept) = &kept {
         kept.started(init.pid)?;
     }
     let signals = blocked.let_in(&mut lasting.signals)?;
     let mut sandbox = Sandbox::new(spec, plan, init, signals, (relays, output), group, events);
     sandbox.checks = Checks::new(run)?;
-    let result = sandbox.run(prepared);
+    let result = sandbox.run(prepared, network);
     if let Some(made) = sandbox.end() {
         lasting.network.keep(made);
     }

@@ -17,6 +17,7 @@ use crate::spawn::{Ended, Init};
 use crate::spec::{Network, Spec};
 use crate::status::{self, Received};
 use crate::terminal::{Relay, Terminal};
+use crate::timings;
 use crate::userns::{self, Held};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
@@ -118,8 +119,10 @@ impl<'a> Sandbox<'a> {
 
     /// Carries it to its end, and gives the exit code. Whatever comes of it: dropping the sandbox restores the terminal
     /// and kills an init that has not ended, and with that goes all the rest.
-    pub fn run(&mut self, prepared: net::Prepared) -> Result<u8> {
-        let result = self.carry_on(prepared);
+    ///
+    /// `network` is the network namespace, where nsl has made it.
+    pub fn run(&mut self, prepared: net::Prepared, network: Option<net::Namespace>) -> Result<u8> {
+        let result = self.carry_on(prepared, network);
         self.check = None;
         if let Some(mut pasta) = self.pasta.take_if(|_| self.group.is_some()) {
             // It may be in a cgroup that nsl made for itself, and is about to remove.
@@ -129,16 +132,18 @@ impl<'a> Sandbox<'a> {
         self.blame_memory(result)
     }
 
-    fn carry_on(&mut self, prepared: net::Prepared) -> Result<u8> {
+    fn carry_on(&mut self, prepared: net::Prepared, network: Option<net::Namespace>) -> Result<u8> {
         let established = userns::establish(&self.plan, self.init.pid, self.init.status.as_fd());
         self.held = established.map_err(|error| self.cause_of(error))?;
         match self.plan.network.clone() {
-            Network::Veth(veth) => self.make_network(&veth, prepared)?,
+            Network::Veth(veth) => self.make_network(&veth, prepared, network)?,
             Network::Pasta(pasta) => self.connect(&pasta, prepared)?,
-            Network::None | Network::Host | Network::Join(_) => {}
+            // Its processes hold it from now on.
+            Network::None | Network::Host | Network::Join(_) => drop(network),
         }
         if self.spec.terminal() {
             let master = self.expect(Report::Terminal)?;
+            let _step = log::step("join the terminal to the pty");
             let (mut terminal, relays) =
                 Terminal::new(master).map_err(|errno| Error::os("join the terminal to the pty", errno))?;
             terminal.enter();
@@ -147,10 +152,12 @@ impl<'a> Sandbox<'a> {
         }
         let pid = self.init.pid;
         self.pidfile = self.spec.pidfile().map(|path| Pidfile::write(path, pid)).transpose()?;
+        timings::go();
         status::go(self.init.status.as_fd());
         let _span = debug_span!("wait", command = %self.spec.name().display()).entered();
         while !self.serve()? {}
         let ended = self.init.wait()?;
+        timings::ended();
         // What was said at the very end is still in the socket.
         self.take_reports()?;
         self.relays.iter_mut().for_each(Relay::drain);
@@ -169,11 +176,17 @@ impl<'a> Sandbox<'a> {
     }
 
     /// Makes the veth pair, in step with the child.
-    fn make_network(&mut self, veth: &VethPlan, prepared: net::Prepared) -> Result<()> {
-        let socket = self.expect(Report::Netlink)?;
+    fn make_network(
+        &mut self,
+        veth: &VethPlan,
+        prepared: net::Prepared,
+        network: Option<net::Namespace>,
+    ) -> Result<()> {
+        let cloned = || self.expect(Report::Netlink).map(net::Inside::Cloned);
+        let inside = network.map(net::Inside::Made).map_or_else(cloned, Ok)?;
         let members = veth.network.as_deref().map(net::Members::watch).transpose();
         let members = members.map_err(|error| Error::io("watch who is in the network", &error))?;
-        let created = net::create(veth, prepared, self.init.pid, socket, &self.plan.hostname);
+        let created = net::create(veth, prepared, self.init.pid, inside, &self.plan.hostname);
         let network = created.map_err(|error| self.cause_of(error))?;
         debug!(addresses = %network.addresses, "the network stands");
         if self.plan.child.contains(&Step::Hosts) {
@@ -259,6 +272,14 @@ impl<'a> Sandbox<'a> {
 
     /// Waits for a report, and takes the descriptor that it carries.
     fn await_report(&mut self, expected: Report) -> Result<Option<OwnedFd>> {
+        let _wait = log::wait(format_args!(
+            "wait for {} from inside",
+            match expected {
+                Report::Netlink => "a netlink socket",
+                Report::Hosts => "/etc/hosts",
+                _ => "a pty",
+            }
+        ));
         loop {
             match status::receive(self.init.status.as_fd(), MsgFlags::empty()) {
                 Ok(Received::Report(report, descriptor)) if report == expected => return Ok(descriptor),

@@ -12,6 +12,7 @@ use crate::log;
 use crate::logs::Output;
 use crate::status::{self, Received};
 use crate::terminal::{self, PAUSE, Relay};
+use crate::timings;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
@@ -165,6 +166,7 @@ impl Sandbox<'_> {
 
     pub(super) fn heard(&mut self, report: Report) -> Result<()> {
         debug!(?report, "heard from inside");
+        timings::heard(report);
         if let Report::Stopped { signal } = report {
             self.events.stopped(signal);
         }
@@ -201,7 +203,7 @@ impl Sandbox<'_> {
                 }
             }
             Report::Continued => self.events.continued(),
-            Report::Stopped { .. } | Report::Netlink | Report::Terminal | Report::Hosts => {}
+            Report::Stopped { .. } | Report::Ready | Report::Netlink | Report::Terminal | Report::Hosts => {}
         }
         Ok(())
     }

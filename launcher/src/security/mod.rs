@@ -74,21 +74,21 @@ pub const NAMES: [&str; 41] = [
 const ALL: u64 = (1 << NAMES.len()) - 1;
 
 /// What is hidden of /proc and /sys, by names relative to /proc: it tells of the whole machine, or reaches its hardware.
-/// Those of OCI runtimes.
+/// Those of OCI runtimes. A slash at the end says that it is a directory.
 const MASKED: [&str; 13] = [
-    "acpi",
-    "asound",
+    "acpi/",
+    "asound/",
     "interrupts",
     "kcore",
     "keys",
     "latency_stats",
     "sched_debug",
-    "scsi",
+    "scsi/",
     "timer_list",
     "timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-    "/sys/fs/selinux",
+    "/sys/devices/virtual/powercap/",
+    "/sys/firmware/",
+    "/sys/fs/selinux/",
 ];
 
 /// What root can change of the whole machine in /proc, without any capability; relative to it.

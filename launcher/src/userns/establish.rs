@@ -1,11 +1,12 @@
 //! The launcher's side: writes the maps of a child that waits for them, or has newuidmap and newgidmap do it, and hands
 //! it the host's files with owners shifted.
 
-use super::Identities;
 use super::pool::Slot;
 use super::ranges::Map;
+use super::{By, Identities};
 use crate::error::{Error, Result};
 use crate::hints;
+use crate::log;
 use crate::mounts::Kind;
 use crate::plan::{Plan, Step};
 use crate::status;
@@ -31,11 +32,12 @@ pub fn establish(plan: &Plan, pid: u32, status: BorrowedFd<'_>) -> Result<Option
     let slot = match &plan.identities {
         Identities::Host | Identities::Own => return Ok(None),
         Identities::Granted { users, groups, .. } => {
-            run("newuidmap", pid, users)?;
-            run("newgidmap", pid, groups)?;
+            run(&By::newuidmap(users), pid)?;
+            run(&By::newgidmap(groups), pid)?;
             None
         }
         Identities::Free(pool) => {
+            let _step = log::step(pool);
             let slot = pool.take(pid)?;
             write(pid, "uid_map", &slot.users)?;
             write(pid, "gid_map", &slot.groups)?;
@@ -68,9 +70,11 @@ fn give_pipes(slot: &Slot) {
     }
 }
 
-/// Runs one of the two programs, which are setuid and check by themselves what the caller may map.
-fn run(program: &'static str, pid: u32, map: &Map) -> Result<()> {
-    let step = || format!("map the {} of the sandbox", if program == "newuidmap" { "users" } else { "groups" });
+/// Runs one of the two programs.
+fn run(by: &By<'_>, pid: u32) -> Result<()> {
+    let _wait = log::wait(by);
+    let By { program, whose, map } = *by;
+    let step = || format!("map the {whose} of the sandbox");
     let Some(path) = find(program) else {
         return Err(Error::new(step(), format!("there is no {program}")).hint("apt-get install uidmap"));
     };

@@ -137,11 +137,35 @@ impl fmt::Display for Identities {
         match self {
             Self::Host | Self::Own => Ok(()),
             Self::Granted { users, groups, .. } => {
-                writeln!(f, "  map users by newuidmap: {users}")?;
-                writeln!(f, "  map groups by newgidmap: {groups}")
+                writeln!(f, "  {}", By::newuidmap(users))?;
+                writeln!(f, "  {}", By::newgidmap(groups))
             }
             Self::Free(pool) => writeln!(f, "  {pool}"),
         }
+    }
+}
+
+/// A map that a program writes, which is setuid and checks by itself what the caller may map. `Display` is the phrase of
+/// that step.
+struct By<'a> {
+    program: &'static str,
+    whose: &'static str,
+    map: &'a Map,
+}
+
+impl<'a> By<'a> {
+    fn newuidmap(map: &'a Map) -> Self {
+        Self { program: "newuidmap", whose: "users", map }
+    }
+
+    fn newgidmap(map: &'a Map) -> Self {
+        Self { program: "newgidmap", whose: "groups", map }
+    }
+}
+
+impl fmt::Display for By<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "map {} by {}: {}", self.whose, self.program, self.map)
     }
 }
 

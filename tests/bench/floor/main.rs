@@ -1,8 +1,9 @@
 //! The floor: the kernel calls that a start of `nsl run` cannot do without, and nothing else.
 //!
-//! `floor none|veth -- COMMAND…` makes the sandbox, without a network or with a veth pair; `floor pid -- COMMAND…`
-//! runs a command as PID 1 of a new PID namespace and is the starter of every init that is compared; `floor world`
-//! prepares the bench's own network namespace. Built static by the bench; no option, no check, no cleaning up.
+//! `floor none|veth|veth4 -- COMMAND…` makes the sandbox, without a network or with a veth pair of both families or of
+//! IPv4 alone; `floor pid -- COMMAND…` runs a command as PID 1 of a new PID namespace and is the starter of every init
+//! that is compared; `floor world` prepares a network namespace of the bench's own. Built static by the bench; no
+//! option, no check, no cleaning up.
 
 #![no_main]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -15,10 +16,16 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 /// What the child needs to know.
 struct Job {
     command: *const *const c_char,
-    /// With a network: what the child waits for until the veth pair is there.
-    gate: Option<c_int>,
+    network: Option<Network>,
     /// Sets this start's names and addresses apart from those of others.
     slot: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Network {
+    /// What the child waits for until the veth pair is there.
+    gate: c_int,
+    ipv6: bool,
 }
 
 /// # Safety
@@ -30,16 +37,19 @@ pub unsafe extern "C" fn main(count: c_int, arguments: *const *const c_char) -> 
     // SAFETY: as above; only used below when there is a fourth.
     let command = unsafe { arguments.add(3.min(count as usize)) };
     let slot = std::process::id();
+    let job = |network| Job { command, network, slot };
+    let veth = |ipv6| job(Some(Network { gate: sys::gate(), ipv6 }));
     match mode.to_bytes() {
-        b"none" if count > 3 => sandbox(&Job { command, gate: None, slot }),
-        b"veth" if count > 3 => sandbox(&Job { command, gate: Some(sys::gate()), slot }),
-        b"pid" if count > 3 => sys::wait(sys::spawn(sys::NEW_PID, pid_one, &Job { command, gate: None, slot })),
+        b"none" if count > 3 => sandbox(&job(None)),
+        b"veth4" if count > 3 => sandbox(&veth(false)),
+        b"veth" if count > 3 => sandbox(&veth(true)),
+        b"pid" if count > 3 => sys::wait(sys::spawn(sys::NEW_PID, pid_one, &job(None))),
         b"world" => {
             net::world();
             0
         }
         _ => {
-            eprintln!("usage: floor none|veth|pid -- COMMAND [ARG]… | floor world");
+            eprintln!("usage: floor none|veth|veth4|pid -- COMMAND [ARG]… | floor world");
             125
         }
     }
@@ -48,8 +58,8 @@ pub unsafe extern "C" fn main(count: c_int, arguments: *const *const c_char) -> 
 fn sandbox(job: &Job) -> c_int {
     let all = sys::NEW_MOUNT | sys::NEW_CGROUP | sys::NEW_UTS | sys::NEW_IPC | sys::NEW_PID | sys::NEW_NET;
     let pid = sys::spawn(all, inside, job);
-    if let Some(gate) = job.gate {
-        net::host_side(job.slot, pid);
+    if let Some(Network { gate, ipv6 }) = job.network {
+        net::host_side(job.slot, pid, ipv6);
         sys::open_gate(gate);
     }
     sys::wait(pid)
@@ -61,10 +71,10 @@ extern "C" fn inside(job: *mut c_void) -> c_int {
     sys::die_with_parent();
     sys::hostname(c"floor");
     root();
-    match job.gate {
-        Some(gate) => {
+    match job.network {
+        Some(Network { gate, ipv6 }) => {
             sys::pass_gate(gate);
-            net::inner_side(job.slot);
+            net::inner_side(job.slot, ipv6);
         }
         None => net::lo_up(),
     }
@@ -92,6 +102,10 @@ fn root() {
     sys::directory(c"/tmp/upper/tmp");
     sys::hide_lower(c"/tmp/upper/run");
     sys::hide_lower(c"/tmp/upper/tmp");
+    sys::directory(c"/tmp/upper/etc");
+    sys::file(c"/tmp/upper/etc/resolv.conf", b"nameserver 192.0.2.1\n");
+    sys::file(c"/tmp/upper/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n");
+    sys::file(c"/tmp/upper/etc/hostname", b"floor\n");
     sys::attach(c"overlay", c"/tmp/root", 0, c"lowerdir=/,upperdir=/tmp/upper,workdir=/tmp/work");
     sys::change_directory(c"/tmp/root");
 

@@ -1,16 +1,19 @@
 //! The rtnetlink messages of the floor: lo, a veth pair with addresses and a default route, the bench's own uplink.
-//! One batch a side and one acknowledgement a batch; no NAT, no IPv6 and no barrier, which nsl has.
+//! One batch a side and one acknowledgement a batch; no NAT, no look at what is there and no barrier, which nsl has.
 
 use crate::sys;
 use std::ffi::c_int;
 
 const NEW_LINK: u16 = 16;
+const SET_LINK: u16 = 19;
 const NEW_ADDRESS: u16 = 20;
 const NEW_ROUTE: u16 = 24;
 const REQUEST: u16 = 1;
 const ACKNOWLEDGE: u16 = 4;
 const CREATE: u16 = 0x600;
 const UP: u32 = 1;
+/// Nothing is resolved on such a device, and no duplicate address is looked for.
+const NO_ARP: u32 = 0x80;
 const LO: u32 = 1;
 /// The index of eth0 in its namespace: chosen, so that nobody has to ask for it.
 const ETH0: u32 = 1000;
@@ -64,17 +67,18 @@ impl Batch {
         self.link_header(index, UP);
     }
 
-    /// A veth pair: `near` (index and name) here and up, `far` in the namespace of `pid`, or here when it is 0.
+    /// A veth pair: `near` (index and name) here and up, `far` in the namespace of `pid`, or here when it is 0. Both
+    /// have one hardware address, and one queue.
     fn pair(&mut self, near: (u32, &str), far: (u32, &str), pid: c_int) {
         self.start(NEW_LINK, CREATE);
-        self.link_header(near.0, UP);
-        self.name_and_mac(near, 0);
+        self.link_header(near.0, UP | NO_ARP);
+        self.end_of_pair(near.1, near.0);
         self.nest(18, |info| {
             info.attribute(1, b"veth");
             info.nest(2, |data| {
                 data.nest(1, |peer| {
-                    peer.link_header(far.0, 0);
-                    peer.name_and_mac(far, 1);
+                    peer.link_header(far.0, NO_ARP);
+                    peer.end_of_pair(far.1, near.0);
                     if pid != 0 {
                         peer.attribute(19, &pid.to_ne_bytes());
                     }
@@ -83,17 +87,31 @@ impl Batch {
         });
     }
 
-    fn name_and_mac(&mut self, (index, name): (u32, &str), side: u8) {
+    fn end_of_pair(&mut self, name: &str, number: u32) {
         self.attribute(3, format!("{name}\0").as_bytes());
-        let [a, b, c, d] = index.to_be_bytes();
-        self.attribute(1, &[2, side, a, b, c, d]);
+        let [a, b, c, d] = number.to_be_bytes();
+        self.attribute(1, &[2, 0, a, b, c, d]);
+        self.attribute(31, &1_u32.to_ne_bytes());
+        self.attribute(32, &1_u32.to_ne_bytes());
     }
 
-    fn address(&mut self, index: u32, address: [u8; 4], prefix: u8) {
+    /// IPv4 that is forwarded, and no link-local address of IPv6.
+    fn forward(&mut self, index: u32) {
+        self.start(SET_LINK, 0);
+        self.link_header(index, 0);
+        self.nest(26, |families| {
+            families.nest(2, |inet| inet.nest(1, |conf| conf.attribute(1, &1_u32.to_ne_bytes())));
+            families.nest(10, |inet6| inet6.attribute(8, &[1]));
+        });
+    }
+
+    /// An address of the family that its length tells.
+    fn address(&mut self, index: u32, address: &[u8], prefix: u8) {
         self.start(NEW_ADDRESS, CREATE);
-        self.put(&[[2, prefix, 0, 0], index.to_ne_bytes()].concat());
-        self.attribute(2, &address);
-        self.attribute(1, &address);
+        let family = if address.len() == 4 { 2 } else { 10 };
+        self.put(&[[family, prefix, 0, 0], index.to_ne_bytes()].concat());
+        self.attribute(2, address);
+        self.attribute(1, address);
     }
 
     fn default_route(&mut self, index: u32, gateway: [u8; 4]) {
@@ -117,6 +135,11 @@ fn ends(slot: u32) -> ([u8; 4], [u8; 4]) {
     ([10, 213, high, low], [10, 213, high, low | 1])
 }
 
+/// The same in IPv6, a /127.
+fn with_prefix([a, b, c, d]: [u8; 4]) -> [u8; 16] {
+    [0xfd, 0x6e, 0x73, 0x6d, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]
+}
+
 pub fn lo_up() {
     let mut batch = Batch::new();
     batch.up(LO);
@@ -124,20 +147,28 @@ pub fn lo_up() {
 }
 
 /// The host's side of one start whose namespace is that of `pid`.
-pub fn host_side(slot: u32, pid: c_int) {
+pub fn host_side(slot: u32, pid: c_int, ipv6: bool) {
     let index = slot + 100_000;
+    let host = ends(slot).0;
     let mut batch = Batch::new();
     batch.pair((index, &format!("floor{slot}")), (ETH0, "eth0"), pid);
-    batch.address(index, ends(slot).0, 31);
+    batch.forward(index);
+    batch.address(index, &host, 31);
+    if ipv6 {
+        batch.address(index, &with_prefix(host), 127);
+    }
     batch.send();
 }
 
 /// The inner side of one start, once the pair is there.
-pub fn inner_side(slot: u32) {
+pub fn inner_side(slot: u32, ipv6: bool) {
     let (host, inner) = ends(slot);
     let mut batch = Batch::new();
     batch.up(LO);
-    batch.address(ETH0, inner, 31);
+    batch.address(ETH0, &inner, 31);
+    if ipv6 {
+        batch.address(ETH0, &with_prefix(inner), 127);
+    }
     batch.up(ETH0);
     batch.default_route(ETH0, host);
     batch.send();
@@ -149,7 +180,7 @@ pub fn world() {
     batch.up(LO);
     batch.pair((2000, "uplink"), (2001, "beyond"), 0);
     batch.up(2001);
-    batch.address(2000, [192, 0, 2, 2], 24);
+    batch.address(2000, &[192, 0, 2, 2], 24);
     batch.default_route(2000, [192, 0, 2, 1]);
     batch.send();
 }

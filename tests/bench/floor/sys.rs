@@ -33,6 +33,8 @@ const PR_SET_PDEATHSIG: c_int = 1;
 const MNT_DETACH: c_int = 2;
 const S_IFCHR: c_uint = 0o020_000;
 const CLOEXEC: c_int = 0o2_000_000;
+/// O_WRONLY, O_CREAT and O_EXCL
+const CREATE: c_int = 0o301;
 const AF_NETLINK: c_int = 16;
 const SOCK_RAW: c_int = 3;
 const NLMSG_ERROR: u16 = 2;
@@ -70,6 +72,7 @@ unsafe extern "C" {
         flags: c_ulong,
         data: *const c_void,
     ) -> c_int;
+    fn open(path: *const c_char, flags: c_int, ...) -> c_int;
     fn perror(step: *const c_char);
     fn prctl(option: c_int, ...) -> c_int;
     fn read(fd: c_int, buffer: *mut c_void, length: usize) -> isize;
@@ -140,11 +143,12 @@ pub fn attach(kind: &CStr, target: &CStr, flags: c_ulong, data: &CStr) {
     must(result, target);
 }
 
-/// Hides a file behind the null device, or a directory behind an empty one; what is absent needs no hiding.
+/// Hides a file behind an environment that nobody may open, or a directory behind an empty one; what is absent needs
+/// no hiding.
 pub fn hide(path: &CStr) {
     // SAFETY: terminated strings.
     let bind = |source: &CStr| unsafe { mount(source.as_ptr(), path.as_ptr(), ptr::null(), BIND, ptr::null()) };
-    if bind(c"/dev/null") < 0 && std::io::Error::last_os_error().raw_os_error() == Some(ENOTDIR) {
+    if bind(c"/proc/self/environ") < 0 && std::io::Error::last_os_error().raw_os_error() == Some(ENOTDIR) {
         attach(c"tmpfs", path, READ_ONLY | NO_SUID | NO_DEV | NO_EXEC, c"");
     }
 }
@@ -205,6 +209,16 @@ pub fn enter_root() {
 pub fn directory(path: &CStr) {
     // SAFETY: a terminated string.
     must(unsafe { mkdir(path.as_ptr(), 0o755) }, path);
+}
+
+pub fn file(path: &CStr, text: &[u8]) {
+    // SAFETY: a terminated string.
+    let fd = must(unsafe { open(path.as_ptr(), CREATE | CLOEXEC, 0o644_u32) }, path);
+    // SAFETY: the length is that of the text; `fd` is ours and not used again.
+    unsafe {
+        must(write(fd, text.as_ptr().cast(), text.len()) as c_int, path);
+        close(fd);
+    }
 }
 
 /// Makes a directory of an overlay's upper layer show nothing of the lower one.

@@ -11,6 +11,7 @@ use super::publish::{Port, Protocol, Publication};
 use super::reserve::Reserved;
 use super::rtnl;
 use crate::error::{Error, Result};
+use crate::log;
 use crate::sys::{self, Side};
 use futures_util::StreamExt;
 use ipnet::IpNet;
@@ -125,7 +126,7 @@ impl Pasta {
     /// Starts it for the network namespace of the process `pid`, whose maps of users and groups stand, and waits until
     /// all is made, or until `sandbox` is readable, the end of that process.
     pub fn start(plan: &PastaPlan, prepared: Prepared, pid: u32, sandbox: BorrowedFd<'_>) -> Result<Self> {
-        let _span = tracing::debug_span!("start_pasta", program = %plan.program.display()).entered();
+        let _span = tracing::debug_span!("start_pasta", step = %plan).entered();
         let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::os("make a pipe for pasta", errno));
         let ((held, lifeline), (words, says)) = (pipe()?, pipe()?);
         let reserved = prepared.reserved;
@@ -160,6 +161,7 @@ impl Pasta {
         sandbox: BorrowedFd<'_>,
         said: &mut Vec<u8>,
     ) -> std::result::Result<(), Option<String>> {
+        let _wait = log::wait("wait until pasta is ready");
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).as_millis();
