@@ -60,13 +60,11 @@ impl Reader<'_> {
     }
 
     fn finish(&mut self, value: Value) {
-        match &mut self.list {
-            Some(list) => list.push(value),
-            None => {
-                let (key, at) = self.take_key();
-                self.entries.push(Entry { key, at, for_root: self.for_root, value });
-            }
+        if let Some(list) = &mut self.list {
+            return list.push(value);
         }
+        let (key, at) = self.take_key();
+        self.entries.push(Entry { key, at, for_root: self.for_root, value });
     }
 }
 
