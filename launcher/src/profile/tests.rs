@@ -55,10 +55,11 @@ impl Random {
 
     /// A value for an option: one of those that it knows, or else any text.
     fn value(&mut self, table: &mut Table, index: usize) -> OsString {
-        const KNOWN: [&str; 10] = ["none", "7", "true", "host", "new", "file", "debug", "veth:a", "ns:/x y", "-1"];
+        const KNOWN: [&str; 11] =
+            ["json", "none", "7", "true", "host", "new", "file", "debug", "veth:a", "ns:/x y", "-1"];
         const LETTERS: [&str; 16] =
             ["a", "Z", "\"", "\\", "\n", "\t", "\r", "\u{1}", "\u{7f}", "'", "#", "=", "$x", " ", "ü€😀", "\u{85}"];
-        loop {
+        for _ in 0..1000 {
             let text = match self.below(2) {
                 0 => KNOWN[self.below(KNOWN.len())].to_owned(),
                 _ => (0..=self.below(12)).map(|_| LETTERS[self.below(LETTERS.len())]).collect(),
@@ -67,6 +68,7 @@ impl Random {
                 return text.into();
             }
         }
+        panic!("no value is known for --{}", table.long(index))
     }
 }
 
