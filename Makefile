@@ -10,8 +10,8 @@ TIME ?= 60
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 INSTALL := tests/install-packages
 # What the tests use of the machine.
-TEST_PACKAGES := bash busybox-static catatonit dumb-init gcc git hostname iproute2 iptables iputils-ping libc6-dev libcap2-bin \
-	mount nftables passt perl-base podman procps python3-yaml redis-tools runc strace systemd tini tmux uidmap util-linux
+TEST_PACKAGES := bash busybox-static catatonit dumb-init fish gcc git hostname iproute2 iptables iputils-ping libc6-dev libcap2-bin \
+	mandoc mount nftables passt perl-base podman procps python3-yaml redis-tools runc strace systemd tini tmux uidmap util-linux zsh
 CHECK_PACKAGES := binutils iproute2 mount python3 strace util-linux valgrind
 VM_PACKAGES := busybox-static cpio e2fsprogs mmdebstrap qemu-system-x86
 ARM := aarch64-unknown-linux-gnu
@@ -20,7 +20,7 @@ PEERS := bubblewrap catatonit crun dumb-init podman runc tini util-linux
 # Parts of `make ci`, in order.
 PARTS := lint test check test-vm
 
-.PHONY: help build run test lint check check-arm test-vm fuzz bench bench-peers ci clean rust linker
+.PHONY: help build run test pages lint check check-arm test-vm fuzz bench bench-peers ci clean rust linker
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -36,6 +36,9 @@ test: linker  ## Run all tests; as root none may be skipped
 	@$(INSTALL) $(TEST_PACKAGES)
 	@if [ "$$(id -u)" = 0 ]; then export NSL_TESTS_MUST_RUN=1; fi; \
 	    set -x; cargo test; cargo test --package nsl-init
+
+pages: linker  ## Write the man pages, and the completions of bash, zsh and fish, to target/pages
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} cargo run --package nsl --example pages -- $(TARGET_DIR)/pages
 
 lint: linker  ## Check the format, and all that clippy finds
 	cargo fmt --all --check

@@ -3,12 +3,12 @@
 use crate::harness::{DIR, Host, Invocation, NSL, USER};
 
 /// `nsl run --network none OPTIONS -- COMMAND`.
-fn run<'a>(options: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
+pub fn run<'a>(options: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
     [&["run", "--network", "none"], options, &["--"], command].concat()
 }
 
 /// A sandbox in which nsl is found, and which lets it make another.
-const NESTED: [&str; 3] = ["--nested", "-v", "/run/bin/nsl:/run/bin/nsl"];
+pub const NESTED: [&str; 3] = ["--nested", "-v", "/run/bin/nsl:/run/bin/nsl"];
 
 /// Loads a seccomp filter, then executes its arguments. It answers as the default filters of containers do: ENOSYS to
 /// clone3(2), whose arguments it cannot read, and with `DENY` EPERM to a clone(2) that makes a user namespace.
@@ -24,7 +24,7 @@ syscall($prctl, 38, 1, 0, 0, 0) == 0 && syscall($prctl, 22, 2, $program) == 0 or
 exec @ARGV or die "$!";
 "#;
 
-fn filtered<'a>(host: &'a Host, words: &[&str]) -> Invocation<'a> {
+pub fn filtered<'a>(host: &'a Host, words: &[&str]) -> Invocation<'a> {
     host.command("perl", [&["-e", FILTERED, "--"], words].concat())
 }
 

@@ -33,7 +33,7 @@ macro_rules! connected_host {
     }};
 }
 
-fn connect(host: &mut Host) -> u32 {
+pub fn connect(host: &mut Host) -> u32 {
     let outside = host.uplink();
     host.sh(&format!(
         "ip addr add fe80::2/64 dev up0 nodad

@@ -21,7 +21,6 @@ fn assert_nothing_was_changed(host: &Host) {
 fn a_command_line_that_makes_no_sense_is_refused_in_one_line() {
     let host = crate::host!();
     let cases: &[(&[&str], &[&str])] = &[
-        (&[], &["hint"]),
         (&["walk"], &["'walk'", "hint"]),
         (&["run"], &["COMMAND", "hint: nsl run -- bash"]),
         (&["apply"], &["DIR", "hint: see nsl apply --help"]),

@@ -39,27 +39,32 @@ fn namespace(plan: &Plan, error: Error, errno: Errno) -> Error {
             .hint("nobody may be put into the sandbox's cgroup: see cgroup.type and cgroup.procs of those above it"),
         Errno::EAGAIN => error.hint("a limit of processes is reached: see ulimit -u and kernel.pid_max"),
         Errno::ENOSYS => error.hint("nsl needs Linux 5.11 or newer"),
-        Errno::EINVAL => error.hint("the kernel was built without one of these namespaces"),
+        Errno::EINVAL => error.hint("the kernel was built without one of these namespaces: nsl check tells more"),
         _ => error,
     }
 }
 
 /// Who forbids user namespaces to ordinary users.
 fn user_namespace_refused() -> &'static str {
+    forbidden_by(is_set, is_filtered())
+}
+
+/// The same of what the sysctls say: `is_set` compares one with a value.
+fn forbidden_by(is_set: impl Fn(&str, &str) -> bool, is_filtered: bool) -> &'static str {
     if is_set("kernel/apparmor_restrict_unprivileged_userns", "1") {
         APPARMOR
     } else if is_set("kernel/unprivileged_userns_clone", "0") {
         "this kernel forbids user namespaces to ordinary users: sudo sysctl kernel.unprivileged_userns_clone=1"
-    } else if is_filtered() {
+    } else if is_filtered {
         FILTERED
     } else {
-        "user namespaces are forbidden here, by a security module, or because nsl runs in a chroot"
+        "user namespaces are forbidden here, by a security module, or because nsl runs in a chroot; nsl check tells more"
     }
 }
 
 const APPARMOR: &str =
     "AppArmor forbids user namespaces to ordinary users: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0";
-const FILTERED: &str = "a seccomp filter forbids it, as that of a container around nsl: start the container with another, \
+pub const FILTERED: &str = "a seccomp filter forbids it, as that of a container around nsl: start the container with another, \
      as by --security-opt seccomp=unconfined, or the sandbox around nsl with --nested";
 
 fn is_set(sysctl: &str, value: &str) -> bool {
@@ -67,7 +72,7 @@ fn is_set(sysctl: &str, value: &str) -> bool {
 }
 
 /// Is a seccomp filter in force (proc_pid_status(5), "Seccomp")?
-fn is_filtered() -> bool {
+pub fn is_filtered() -> bool {
     has_status("Seccomp:", "2")
 }
 
@@ -190,7 +195,7 @@ pub fn no_cgroup(
 }
 
 pub const FILES: &str = "nsl needs some fifteen open files: see ulimit -n";
-const NO_OVERLAY: &str = "the kernel has no overlay: modprobe overlay, or use --rootfs or --empty";
+pub const NO_OVERLAY: &str = "the kernel has no overlay: modprobe overlay, or use --rootfs or --empty";
 
 /// Why `nsl init` could not write its file.
 pub fn output(file: &Path, error: &std::io::Error) -> Error {
@@ -322,6 +327,20 @@ pub fn child_step(plan: &Plan, step: &Step, errno: i32) -> Error {
         (Step::Landlock(_), Errno::ENOENT) => error.hint("each of these paths must exist inside the sandbox"),
         (Step::Proc, Errno::EPERM) => error.hint(HIDDEN_PROC),
         (Step::Mount(mount), errno) => mount_step(error, mount, errno),
+        (Step::PivotRoot, Errno::EINVAL) => {
+            error.hint("the first root of a machine, an initramfs, can be no old root: switch_root(8) to another")
+        }
+        (
+            Step::PrivateMounts
+            | Step::Scratch
+            | Step::HostOverlay { .. }
+            | Step::EmptyRoot
+            | Step::Devices { .. }
+            | Step::Sys { .. }
+            | Step::Proc
+            | Step::PivotRoot,
+            Errno::EPERM | Errno::EACCES | Errno::ENODEV | Errno::EINVAL,
+        ) => error.hint(CHECK),
         _ => any_step(error, errno),
     }
 }
@@ -338,7 +357,9 @@ fn any_step(error: Error, errno: Errno) -> Error {
     }
 }
 
-const HIDDEN_PROC: &str = "a container around nsl hides parts of its /proc: start that without (nsl run --nested, or docker \
+/// Where nothing better is known of a step that no option is about.
+const CHECK: &str = "nsl check tells what this host allows";
+pub const HIDDEN_PROC: &str = "a container around nsl hides parts of its /proc: start that without (nsl run --nested, or docker \
      run --security-opt systempaths=unconfined), or use --proc host, which shows the processes of the container";
 
 /// A mount that was asked for.
@@ -421,6 +442,30 @@ pub fn init_step(subject: &Subject<'_>, step: InitStep, errno: i32) -> Error {
         InitStep::SetCredentials => {
             Error::os(step.to_string(), errno).hint("the user or group is not mapped in this user namespace")
         }
+        // That of podman forbids sethostname, say, to whom it does not know CAP_SYS_ADMIN of.
+        _ if matches!(errno, Errno::EPERM | Errno::ENOSYS) && is_filtered() => {
+            Error::os(step.to_string(), errno).hint(FILTERED)
+        }
         _ => Error::os(step.to_string(), errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_forbids_user_namespaces_is_read_from_the_sysctls() {
+        let says = |sysctls: &[(&str, &str)], is_filtered| {
+            forbidden_by(|name, value| sysctls.contains(&(name, value)), is_filtered)
+        };
+        let apparmor = ("kernel/apparmor_restrict_unprivileged_userns", "1");
+        let clone = ("kernel/unprivileged_userns_clone", "0");
+        assert_eq!(says(&[apparmor, clone], true), APPARMOR);
+        assert!(says(&[clone], true).contains("kernel.unprivileged_userns_clone=1"));
+        // What is on allows it: somebody else forbids.
+        let allowed = [(apparmor.0, "0"), (clone.0, "1")];
+        assert_eq!(says(&allowed, true), FILTERED);
+        assert!(says(&allowed, false).contains("in a chroot"));
     }
 }

@@ -4,6 +4,7 @@
 
 mod cgroup;
 mod changes;
+mod check;
 mod clean;
 mod cli;
 mod confined;
@@ -50,9 +51,12 @@ mod userns;
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use cli::{Cli, Command, LogLevel, Misread};
+use cli::{Cli, Command, LogLevel};
 use error::Error;
+use nsl_shared::exit;
+use profile::Misread;
 use rustix::fs::{Mode, OFlags};
+use std::error::Error as _;
 use std::io::Write;
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::time::Instant;
@@ -64,7 +68,7 @@ fn nsl() -> u8 {
         Ok(opened) => !opened.contains(&1),
         Err(error) => return fail(&Error::io("open /dev/null for a stream that is closed", &error.into())),
     };
-    let cli = match Cli::read() {
+    let cli = match Cli::read(profile::run) {
         Ok(cli) => cli,
         Err(Misread::Words(error)) => return misread(&error),
         Err(Misread::Profile(error)) => return fail(&error),
@@ -99,6 +103,7 @@ fn nsl() -> u8 {
             changes::apply(&arguments)
         }
         Command::Init(arguments) => export::export(&arguments, stdout_is_open).map(|()| 0),
+        Command::Check(arguments) => check::check(&arguments),
         Command::Clean(_) => {
             log::start(LogLevel::Warn);
             clean::clean().map(|()| 0)
@@ -134,24 +139,30 @@ fn fail(error: &Error) -> u8 {
     error.exit_code()
 }
 
-/// Help and version are answers; everything else is one line like any other failure.
+/// Help and version are answers, and nsl without a word is told how it is used; everything else is one line like any other
+/// failure.
 fn misread(error: &clap::Error) -> u8 {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let _ = error.print();
-        return 0;
-    }
-    let cause = cli::cause(error);
-    let hint = match (cli::suggestion(error), error.kind()) {
-        (Some(suggestion), _) => format!("did you mean {suggestion}?"),
-        (None, kind) => {
-            let word = std::env::args_os().nth(1).and_then(|word| word.into_string().ok());
-            let known = |word: &String| Cli::command().find_subcommand(word).is_some();
-            match word.filter(|word| *word != "run" && known(word)) {
-                Some(subcommand) => format!("see nsl {subcommand} --help"),
-                None if kind == ErrorKind::MissingRequiredArgument => "nsl run -- bash".to_owned(),
-                None => "see nsl run --help".to_owned(),
-            }
-        }
+    let exit_code = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => exit::NSL_FAILED,
+        _ => return fail(&Error::new("read the command line", cli::cause(error)).hint(how_to_mend(error))),
     };
-    fail(&Error::new("read the command line", cause).hint(hint))
+    let _ = error.print();
+    exit_code
+}
+
+fn how_to_mend(error: &clap::Error) -> String {
+    let word = std::env::args_os().nth(1).and_then(|word| word.into_string().ok()).unwrap_or_default();
+    if let Some(name) = cli::near::meant(error, &word) {
+        return format!("did you mean {name}?");
+    }
+    if let Some(refused) = error.source().and_then(|source| source.downcast_ref::<cli::Refused>()) {
+        return refused.hint.clone();
+    }
+    match (error.kind(), &*word) {
+        (ErrorKind::InvalidSubcommand, _) => "a command is run by nsl run -- COMMAND; see nsl --help".to_owned(),
+        (ErrorKind::MissingRequiredArgument, "run") => "nsl run -- bash".to_owned(),
+        (_, known) if Cli::command().find_subcommand(known).is_some() => format!("see nsl {known} --help"),
+        _ => "see nsl --help".to_owned(),
+    }
 }

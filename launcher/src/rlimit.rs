@@ -1,5 +1,6 @@
 //! `--ulimit`: the resource limits of the command (getrlimit(2)), by docker's names. The init sets them.
 
+use crate::cli::near;
 use crate::error::{Error, Result};
 use nsl_shared::boot;
 use rustix::process::Resource;
@@ -44,8 +45,9 @@ impl Rlimit {
         let (name, limits) = text.split_once('=').ok_or_else(malformed)?;
         let known = NAMES.iter().find(|(known, _)| *known == name);
         let (_, resource) = known.ok_or_else(|| {
-            let names: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
-            wrong(format!("there is no limit '{name}'")).hint(format!("one of {}", names.join(", ")))
+            let names = NAMES.map(|(name, _)| name);
+            let hint = near::hint(name, &mut names.into_iter(), &format!("one of {}", names.join(", ")));
+            wrong(format!("there is no limit '{name}'")).hint(hint)
         })?;
         let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
         let (soft, hard) = value(soft).zip(value(hard)).ok_or_else(malformed)?;
@@ -151,6 +153,7 @@ mod tests {
             assert!(refusal.contains("hint: such as nofile=1024:4096") || refusal.contains("no limit ''"), "{refusal}");
         }
         assert!(refusal(Rlimit::parse("files=1")).contains("no limit 'files' (hint: one of as, core, cpu"));
+        assert!(refusal(Rlimit::parse("nofiles=1")).contains("no limit 'nofiles' (hint: did you mean nofile?)"));
         assert!(refusal(Rlimit::parse("nofile=unlimited:5")).contains("above its hard one"));
     }
 

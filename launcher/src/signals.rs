@@ -2,6 +2,7 @@
 //!
 //! Blocked first, so that none is lost between the clone and the handlers: it stays pending and arrives later.
 
+use crate::cli::near;
 use crate::error::{Error, Result};
 use crate::sys;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
@@ -14,6 +15,19 @@ use std::os::unix::net::UnixStream;
 
 /// What is handed on. The others keep their defaults: they report faults of nsl's own, or can't be caught.
 const FORWARDED: [i32; 9] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT, SIGTSTP];
+
+/// The signal that the value of an option names.
+pub fn named(option: &str, text: &str) -> Result<nsl_shared::signal::Signal> {
+    use nsl_shared::signal::{MAX, Signal};
+    Signal::parse(text.as_bytes()).ok_or_else(|| {
+        let cause = format!("there is no signal '{}'", text.escape_debug());
+        let mut names =
+            (1..=MAX).filter_map(Signal::new).filter_map(|signal| std::str::from_utf8(signal.name().0).ok());
+        let upper = text.to_ascii_uppercase();
+        let word = upper.strip_prefix("SIG").unwrap_or(&upper);
+        Error::new(format!("use {option}"), cause).hint(near::hint(word, &mut names, "such as HUP, TERM or RTMIN+3"))
+    })
+}
 
 /// Every signal blocked; the mask of the caller is kept.
 pub struct Blocked {

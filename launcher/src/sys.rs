@@ -63,6 +63,12 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, Errno>
     }
 }
 
+/// Is clone3 there? What is no argument at all, the kernel refuses in other words than a filter does that forbids the call.
+pub fn has_clone3() -> bool {
+    // SAFETY: no memory is handed over, and with a size of 0 no child is made.
+    checked(unsafe { libc::syscall(libc::SYS_clone3, 0, 0) }) == Err(Errno::INVAL)
+}
+
 /// `NS_GET_NSTYPE`: ioctl_ns(2).
 const GET_KIND: libc::c_ulong = 0xb703;
 
@@ -133,7 +139,8 @@ fn set_mount_attributes(
 
 /// Makes `fd` the descriptor `number`, which an exec keeps; what was there is closed.
 pub fn place(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
-    // SAFETY: only a child about to execute calls this: nothing in it uses the descriptor that is closed.
+    // SAFETY: only a child calls this that is about to execute, or has yet to begin: nothing in it uses the descriptor
+    // that is closed.
     checked(i64::from(unsafe { libc::dup2(fd.as_raw_fd(), number) })).map(drop)
 }
 

@@ -24,6 +24,12 @@ use tracing::{debug, warn};
 /// How long the killed may take to end, while the caller waits.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The cgroup, as it is called in the hierarchy, that the sandboxes' would be made in for all limits; or why there is
+/// none. Changes nothing.
+pub fn place() -> Result<String> {
+    hierarchy::find(Controllers::each().fold(Controllers::default(), Controllers::and)).map(|place| place.name)
+}
+
 /// The cgroup of a sandbox. Dropped, it is removed, and who is still in it is killed.
 pub struct Group {
     /// Holds the lock that tells others that this one is alive.

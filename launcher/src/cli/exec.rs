@@ -6,20 +6,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 #[derive(Args)]
-#[command(after_help = "\
-The command gets what the sandbox's own has: namespaces, cgroup, capabilities, system calls, limits and environment. It \
-ends with the sandbox, or when nsl exec is killed; what it leaves behind stays in the sandbox.
-
-Exit status: the command's own; 128+N if signal N ended it; 127 if it was not found, 126 if it could not be executed, \
-125 if nsl itself failed.")]
 #[expect(clippy::struct_excessive_bools, reason = "each is one option of the command line")]
 pub struct Exec {
-    /// Accepted for docker's sake: stdin is always passed on
+    /// Accepted for docker's sake. stdin is always passed on
     #[arg(short, long)]
     #[allow(dead_code, reason = "it changes nothing")]
     pub interactive: bool,
 
-    /// Give the command a terminal of its own [default: if stdin and stdout are one]
+    /// Give the command a terminal [default: if you are at one]. It is one of its own; you are at one if stdin and stdout are
     #[arg(short, long, overrides_with = "no_tty")]
     pub tty: bool,
 
@@ -27,15 +21,15 @@ pub struct Exec {
     #[arg(short = 'T', long, overrides_with = "tty")]
     pub no_tty: bool,
 
-    /// Run as this user: numbers, or names of the /etc/passwd and /etc/group inside [default: the sandbox's]
+    /// Run as this user, numbers or names [default: the sandbox's]. Names are those of the /etc/passwd and /etc/group inside
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub user: Option<String>,
 
-    /// Working directory [default: the sandbox's]
+    /// Start in DIR [default: the sandbox's]
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
 
-    /// Set the environment variable NAME, or hand on the caller's [repeatable]
+    /// Set a variable, or with NAME alone hand on yours [repeatable]
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     pub env: Vec<OsString>,
 
@@ -43,8 +37,9 @@ pub struct Exec {
     #[arg(long, hide = true)]
     pub check: bool,
 
-    /// How much to tell on stderr
-    #[arg(long, value_enum, value_name = "LEVEL", env = "NSL_LOG", default_value_t = LogLevel::Warn)]
+    /// What to tell on stderr. error, warn, info, debug or trace, each with all before it
+    #[arg(long, value_enum, value_name = "LEVEL", env = "NSL_LOG", hide_env_values = true, hide_possible_values = true,
+        default_value_t = LogLevel::Warn)]
     pub log_level: LogLevel,
 
     /// The sandbox, by the name of nsl run --name

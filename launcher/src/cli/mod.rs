@@ -1,18 +1,22 @@
 //! The command line as clap reads it: words, no decisions, no I/O. `profile` adds those of profiles, `spec` gives them
 //! their meaning.
 
+mod check;
 mod exec;
+pub mod help;
+pub mod near;
 mod run;
 mod service;
+pub mod texts;
 
+pub use check::Check;
 pub use exec::Exec;
-pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Run, TimingsFormat};
+pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Refused, Run, TimingsFormat};
 pub use service::{Kill, Logs, Names, Ps, Rm, Stop, Top, Unit};
 
-use crate::error::Error;
-use crate::profile;
-use clap::error::{ContextKind, ContextValue};
-use clap::{Args, FromArgMatches, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use help::Form;
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
@@ -30,12 +34,13 @@ impl Cli {
     ///
     /// clap makes a table of every option of every subcommand, and takes it apart again. `nsl run` and `nsl exec`, whose
     /// starts are waited for, make their own and leave it; what cannot be read so is read again for the message.
-    pub fn read() -> Result<Self, Misread> {
+    /// `with_profiles` gives the options where some come from profiles, and none where the words name none.
+    pub fn read<E: From<clap::Error>>(with_profiles: impl FnOnce() -> Result<Option<Run>, E>) -> Result<Self, E> {
         let mut words = std::env::args_os().skip(1).peekable();
         let command = match words.peek().and_then(|word| word.to_str()) {
             Some("run") => match alone(words) {
                 Some(run) if !Run::has_profile(&run) => Some(Command::Run(Box::new(run))),
-                _ => Run::with_profiles()?.map(|run| Command::Run(Box::new(run))),
+                _ => with_profiles()?.map(|run| Command::Run(Box::new(run))),
             },
             Some("exec") => alone(words).map(Command::Exec),
             _ => None,
@@ -43,19 +48,15 @@ impl Cli {
         if let Some(command) = command {
             return Ok(Self { command });
         }
-        Self::try_parse().map_err(Misread::Words)
-    }
-}
-
-/// Why the command line cannot be read.
-pub enum Misread {
-    Words(clap::Error),
-    Profile(Error),
-}
-
-impl From<Error> for Misread {
-    fn from(error: Error) -> Self {
-        Self::Profile(error)
+        let words = asked_for_help(std::env::args_os().collect());
+        let read = Self::try_parse_from(words.clone()).map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                let form = if words.iter().any(|word| word == "--help") { Form::Full } else { Form::Brief };
+                help::dress(Self::command(), form).try_get_matches_from(words).err().unwrap_or(error)
+            }
+            _ => error,
+        });
+        read.map_err(E::from)
     }
 }
 
@@ -63,37 +64,19 @@ impl Run {
     fn has_profile(&self) -> bool {
         self.print_profile || !self.profiles.is_empty()
     }
+}
 
-    /// The words that nsl was called with, behind those of the profiles that they name. None if they name none.
-    fn with_profiles() -> Result<Option<Self>, Misread> {
-        let words: Vec<_> = std::env::args_os().skip(2).collect();
-        let Some(merged) = profile::merged(&words)? else { return Ok(None) };
-        let mut all = [vec![OsString::from("nsl run")], merged.words.clone()].concat();
-        if merged.print && !merged.has_command {
-            // A profile may do without.
-            all.push("true".into());
+/// `nsl help run` is `nsl run --help`.
+fn asked_for_help(mut words: Vec<OsString>) -> Vec<OsString> {
+    if words.get(1).is_some_and(|word| word == "help") {
+        words.remove(1);
+        words.truncate(2);
+        if words.last().is_some_and(|word| word == "help") {
+            words.pop();
         }
-        let read = Self::augment_args(clap::Command::new("nsl run")).try_get_matches_from(all);
-        let run = read.and_then(|mut matches| Self::from_arg_matches_mut(&mut matches)).map_err(Misread::Words)?;
-        Ok(Some(Self { merged: Some(merged.words), print_profile: merged.print, ..run }))
+        words.push("--help".into());
     }
-}
-
-/// What is wrong, in one line.
-pub fn cause(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
-    lines.map(|line| line.trim_start_matches("error: ")).collect::<Vec<_>>().join(" ")
-}
-
-/// The word that may be meant.
-pub fn suggestion(error: &clap::Error) -> Option<String> {
-    let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
-    kinds.into_iter().find_map(|kind| error.get(kind)).and_then(|value| match value {
-        ContextValue::String(one) => Some(one.clone()),
-        ContextValue::Strings(many) => many.first().cloned(),
-        _ => None,
-    })
+    words
 }
 
 /// The options of `nsl run`, without that name; or what is wrong with them.
@@ -105,6 +88,13 @@ pub fn read_run(words: &[OsString]) -> Result<Run, String> {
     };
     // What takes --detach is of use without, where somebody else does that part.
     read(&["run"]).or_else(|error| read(&["run", "--detach"]).map_err(|_| error)).map_err(|error| cause(&error))
+}
+
+/// What is wrong, in one line, without clap's advice.
+pub fn cause(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+    lines.map(|line| line.trim_start_matches("error: ")).collect::<Vec<_>>().join(" ")
 }
 
 /// The options of one subcommand, whose name is the first word.
@@ -144,23 +134,19 @@ pub enum Command {
     Apply(Apply),
     /// Write nsl-init to a file, as the init of an image or a machine
     Init(Init),
+    /// Tell what this host allows, and what mends it
+    Check(Check),
     /// Remove what nsl leaves on this host
     Clean(Clean),
 }
 
 #[derive(Args)]
-#[command(after_help = "\
-Each line is a change against the host as it is now: added, changed, removed, or metadata where only the mode, the \
-owner, the time or extended attributes differ. A directory's name ends with a slash; what comes or goes with setuid, \
-setgid or file capabilities says so.
-
-Exit status: 0; with --exit-code 1 if there are changes; 125 if nsl itself failed.")]
 pub struct Diff {
-    /// Write one JSON object (docs/changes.md has its schema)
+    /// Write one JSON object. docs/changes.md has its schema
     #[arg(long, conflicts_with = "content")]
     pub json: bool,
 
-    /// Write what changed in the files too, as a patch
+    /// Write a patch: also what changed in the files
     #[arg(long)]
     pub content: bool,
 
@@ -172,19 +158,12 @@ pub struct Diff {
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
 
-    /// Only these, with all that is below them; relative paths begin at /
+    /// Only these, with all that is below them. Relative paths begin at /
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 }
 
 #[derive(Args)]
-#[command(after_help = "\
-The changes are shown before anything is asked or done. If one of them cannot be applied, because the file was \
-changed on this host since the command ran or is not yours to change, nothing is: name the PATHs that you want. A \
-file is replaced at once, so nobody ever sees half of it.
-
-Exit status: 0 if all is applied or there was nothing to do; 1 if the answer was no, or something stands against it; \
-125 if nsl itself failed, also half-way: it says how far it came, and can be run again.")]
 pub struct Apply {
     /// Do not ask
     #[arg(short, long)]
@@ -194,58 +173,94 @@ pub struct Apply {
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
 
-    /// Only these, with all that is below them; relative paths begin at /
+    /// Only these, with all that is below them. Relative paths begin at /
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 }
 
 #[derive(Args)]
-#[command(after_help = "\
-The file is static, executable for everybody, and needs nothing else: as the ENTRYPOINT of an image, for podman run \
---init --init-path FILE, for dockerd --init-path FILE, or as the /init of a machine. FILE --help tells what it can \
-do.
-
-Its name goes to stdout. A file that is there already is replaced at once, also while it is executed.")]
 pub struct Init {
-    /// A file, a directory that gets the file nsl-init, or - for stdout
+    /// File to write, or its directory, or - for stdout
     #[arg(short, long, value_name = "FILE", default_value = "./nsl-init")]
     pub output: PathBuf,
 }
 
 #[derive(Args)]
-#[command(after_help = "\
-A sandbox leaves nothing but what is the same for all: the nftables table inet nsl, which is removed here, unless there \
-are sandboxes that it keeps apart. The next one makes it anew. With it go the cgroups and the half-unpacked roots of \
-nsl that were killed.
-
-That this host forwards is left as it is, since others may rely on it; the settings are named. Roots that were \
-unpacked stay in their store.
-
-Exit status: 0 if nothing is left; 125 if something had to stay, or nsl itself failed.")]
 pub struct Clean {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn definitions_are_consistent() {
         Cli::command().debug_assert();
     }
 
-    #[test]
-    fn help_fits_into_100_columns_and_is_in_order() {
-        let mut cli = Cli::command();
+    /// What is shown where there is no terminal, 100 columns wide.
+    fn helps(form: Form) -> Vec<(String, String)> {
+        let mut cli = help::dress(Cli::command(), form);
         cli.build();
-        for command in cli.get_subcommands_mut() {
-            let help = format!("{}\n{}", command.render_help(), command.render_long_help());
-            assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+        cli.get_subcommands_mut().map(|each| (each.get_name().to_owned(), each.render_help().to_string())).collect()
+    }
+
+    #[test]
+    fn nsls_own_help_fits_a_screen() {
+        let help = help::dress(Cli::command(), Form::Brief).render_help().to_string();
+        assert!(help.lines().count() <= 30 && help.lines().all(|line| line.chars().count() <= 80), "{help}");
+        for subcommand in Cli::command().get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+            assert!(help.contains(&format!("\n  {:<9}", subcommand.get_name())), "{help}");
         }
+    }
+
+    #[test]
+    fn help_fits_into_100_columns_and_in_brief_has_one_line_for_each_option() {
+        for (name, help) in [helps(Form::Brief), helps(Form::Full)].concat() {
+            assert!(help.lines().all(|line| line.chars().count() <= 100), "{name}: {help}");
+        }
+        for (name, help) in helps(Form::Brief) {
+            let second = help.lines().find(|line| line.starts_with("         "));
+            assert_eq!(second, None, "{name}: {help}");
+        }
+    }
+
+    #[test]
+    fn options_of_run_have_headings_in_order() {
+        let cli = help::dress(Cli::command(), Form::Full);
         let run = cli.find_subcommand("run").unwrap();
         let mut headings: Vec<_> = run.get_arguments().filter_map(clap::Arg::get_help_heading).collect();
         headings.dedup();
-        assert_eq!(headings, ["Root", "Network", "Process", "Life", "Limits", "Security", "Insight", "Profiles"]);
+        let expected =
+            ["Root", "Network", "Process", "Life", "Limits", "Security", "Namespaces", "Profiles", "Insight"];
+        assert_eq!(headings, expected);
+        assert!(run.get_opts().all(|option| option.get_help_heading().is_some()));
+    }
+
+    #[test]
+    fn each_subcommand_has_a_text_and_its_examples_are_command_lines_of_it() {
+        for subcommand in Cli::command().get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+            let name = subcommand.get_name();
+            assert!(!texts::of(name).notes.is_empty(), "{name} has no text");
+            for (line, _) in texts::of(name).examples {
+                let words = line.split(' ').take_while(|word| !word.starts_with('>'));
+                let parsed = Cli::try_parse_from(words).map(drop);
+                assert!(parsed.is_ok() && line.starts_with(&format!("nsl {name} ")), "{line}: {parsed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn help_is_a_word_too() {
+        let asked = |words: &str| {
+            let words = asked_for_help(words.split(' ').map(OsString::from).collect());
+            words.into_iter().map(|word| word.into_string().unwrap()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(asked("nsl help"), "nsl --help");
+        assert_eq!(asked("nsl help run"), "nsl run --help");
+        assert_eq!(asked("nsl help run -- x"), "nsl run --help");
+        assert_eq!(asked("nsl help help"), "nsl --help");
+        assert_eq!(asked("nsl run help x"), "nsl run help x");
+        assert_eq!(asked("nsl"), "nsl");
     }
 
     fn run(words: &[&str]) -> Run {

@@ -15,6 +15,7 @@ mod sequence;
 mod tail;
 
 pub use files::LOG;
+pub use journald::is_there as has_journal;
 pub use output::Output;
 pub use reader::{Reader, Wanted};
 

@@ -43,28 +43,45 @@ struct Chain {
     accepts: bool,
 }
 
+/// What of the host's firewall stops sandboxes.
+pub struct Obstacles {
+    /// The chains, in words.
+    pub names: String,
+    /// The command that opens the way.
+    pub mend: String,
+}
+
 /// Warns if the host's firewall stops what sandboxes send beyond this host. Whoever lets anything of a device `nsl*`
 /// pass or not, has thought of it, and hears nothing.
 pub(super) fn check(ipv4: bool, ipv6: bool) {
     let _span = tracing::debug_span!("firewall", step = "look for a firewall that stops it").entered();
-    match obstacles(ipv4, ipv6) {
-        Ok(chains) if chains.is_empty() => {}
-        Ok(chains) => {
-            let names = chains.iter().map(Chain::to_string).collect::<Vec<_>>().join(" and ");
-            let mends = chains.iter().map(mend).collect::<Vec<_>>().join(" && ");
+    match look(ipv4, ipv6) {
+        Ok(None) => {}
+        Ok(Some(Obstacles { names, mend })) => {
             tracing::warn!(
                 "the firewall of this host ({names}) stops forwarded packets that it does not know: what the sandbox \
-                 sends may get no further than this host (hint: {mends})"
+                 sends may get no further than this host (hint: {mend})"
             );
         }
         Err(error) => tracing::debug!("cannot read the firewall's rules: {error}"),
     }
-    if tracing::enabled!(tracing::Level::DEBUG) {
-        let tables = fs::read_to_string(LEGACY_TABLES).unwrap_or_default();
-        if tables.lines().any(|table| table == "filter") {
-            tracing::debug!("the host has a filter of iptables-legacy too, which is not looked into");
-        }
+    if tracing::enabled!(tracing::Level::DEBUG) && has_legacy_filter() {
+        tracing::debug!("the host has a filter of iptables-legacy too, which is not looked into");
     }
+}
+
+/// Looks for what stops them; nothing if they may pass.
+pub fn look(ipv4: bool, ipv6: bool) -> io::Result<Option<Obstacles>> {
+    let chains = obstacles(ipv4, ipv6)?;
+    let names = chains.iter().map(Chain::to_string).collect::<Vec<_>>().join(" and ");
+    let mend = chains.iter().map(mend).collect::<Vec<_>>().join(" && ");
+    Ok((!chains.is_empty()).then_some(Obstacles { names, mend }))
+}
+
+/// Has the host a filter of iptables' older sort, which is not looked into?
+pub fn has_legacy_filter() -> bool {
+    let tables = fs::read_to_string(LEGACY_TABLES).unwrap_or_default();
+    tables.lines().any(|table| table == "filter")
 }
 
 /// The chains that stop us and were not told to let us pass.

@@ -9,6 +9,7 @@ use rtnetlink::{Handle, RouteMessageBuilder};
 use std::fs;
 use std::io;
 use std::net::Ipv6Addr;
+use std::path::Path;
 
 const IPV4: &str = "/proc/sys/net/ipv4/ip_forward";
 const IPV6: &str = "/proc/sys/net/ipv6/conf";
@@ -36,7 +37,7 @@ pub(super) async fn ensure_ipv6(host: &Handle, device: &str, has_peers: bool) ->
     if is_on(&format!("{IPV6}/all/forwarding")) {
         return Ok(true);
     }
-    let route = step("look up the way out of IPv6", lookup(host, OUTSIDE.into())).await?.flatten();
+    let route = way_out(host).await?;
     let uplink = match route.as_ref().and_then(output) {
         Some(index) => device_name(host, index).await.ok(),
         None if has_peers => None,
@@ -57,7 +58,7 @@ pub(super) async fn ensure_ipv6(host: &Handle, device: &str, has_peers: bool) ->
         Err(error) => tracing::debug!("forwarding of IPv6 by device: {error}"),
     }
     if let Some(learner) = learner(host).await? {
-        let mend = format!("sysctl net.ipv6.conf.{learner}.accept_ra=2 net.ipv6.conf.all.forwarding=1");
+        let mend = mend(&learner);
         tracing::info!(
             "the sandbox gets no way out of IPv6: with forwarding, {learner} would no longer learn its routes (hint: {mend})"
         );
@@ -71,6 +72,70 @@ pub(super) async fn ensure_ipv6(host: &Handle, device: &str, has_peers: bool) ->
         }
     }
     Ok(true)
+}
+
+/// What comes of a start's wish to forward.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outlook {
+    /// It is on already.
+    On,
+    /// It is off, and a start switches it on.
+    Off,
+    /// It is off, and a start may not switch it on; what would.
+    Refused(String),
+    /// There is nowhere to go.
+    Nowhere,
+    /// This host has no such addresses, or gives none to new devices.
+    Absent,
+    /// This device would lose its routes; what mends it.
+    Learner(String, String),
+}
+
+/// What `ensure_ipv4` will come to. Changes nothing.
+pub fn outlook_ipv4() -> Outlook {
+    match () {
+        () if is_on(IPV4) => Outlook::On,
+        () if may_write(IPV4) => Outlook::Off,
+        () => Outlook::Refused("sysctl net.ipv4.ip_forward=1".to_owned()),
+    }
+}
+
+/// What `ensure_ipv6` will come to. Changes nothing.
+pub(super) async fn outlook_ipv6(host: &Handle) -> Result<Outlook> {
+    let all = format!("{IPV6}/all/forwarding");
+    if !Path::new(&all).exists() || is_on(&format!("{IPV6}/default/disable_ipv6")) {
+        return Ok(Outlook::Absent);
+    }
+    if is_on(&all) {
+        return Ok(Outlook::On);
+    }
+    let Some(uplink) = way_out(host).await?.as_ref().and_then(output) else { return Ok(Outlook::Nowhere) };
+    let forced = device_name(host, uplink).await.map(|uplink| format!("{IPV6}/{uplink}/force_forwarding"));
+    if forced.is_ok_and(|file| may_write(&file)) {
+        return Ok(Outlook::Off);
+    }
+    Ok(match learner(host).await? {
+        Some(learner) => {
+            let mend = mend(&learner);
+            Outlook::Learner(learner, mend)
+        }
+        None if may_write(&all) => Outlook::Off,
+        None => Outlook::Refused("sysctl net.ipv6.conf.all.forwarding=1".to_owned()),
+    })
+}
+
+/// The route that leads to where the internet of IPv6 is.
+async fn way_out(host: &Handle) -> Result<Option<RouteMessage>> {
+    Ok(step("look up the way out of IPv6", lookup(host, OUTSIDE.into())).await?.flatten())
+}
+
+/// What lets a device that learns its routes go on learning them.
+fn mend(learner: &str) -> String {
+    format!("sysctl net.ipv6.conf.{learner}.accept_ra=2 net.ipv6.conf.all.forwarding=1")
+}
+
+fn may_write(file: &str) -> bool {
+    rustix::fs::access(file, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
 /// The settings of this host that forward, as sysctl(8) names them: nsl's doing or others', which nobody can tell.

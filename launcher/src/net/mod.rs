@@ -31,7 +31,8 @@ mod socket;
 
 pub use clean::remove_table;
 pub use egress::parse_all as permissions;
-pub use forward::settings_that_are_on;
+pub use firewall::{Obstacles, has_legacy_filter, look as obstacles};
+pub use forward::{Outlook, outlook_ipv4, settings_that_are_on};
 pub use join::{Join, Source, Visit};
 pub use lasting::Lasting;
 pub use members::Members;
@@ -106,6 +107,11 @@ pub fn check(plan: &VethPlan) -> Result<()> {
     }
 }
 
+/// What comes of IPv6 for a sandbox.
+pub fn outlook_ipv6() -> Result<Outlook> {
+    rtnl::run(async { forward::outlook_ipv6(&rtnl::connect()?).await })
+}
+
 /// Takes the ports of the host that are to lead to the sandbox, and resolves the names that it may reach.
 pub fn prepare(plan: &VethPlan, lasting: Option<&mut Lasting>) -> Result<Prepared> {
     let known = plan.egress.as_deref().map(resolve::resolve_all).transpose()?.unwrap_or_default();
@@ -155,11 +161,10 @@ pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: Inside, hos
         Inside::Made(Namespace { descriptor, socket }) => (Some(descriptor), socket),
         Inside::Cloned(socket) => (None, socket),
     };
-    let held = lasts.then(|| socket.try_clone()).transpose();
-    let held = held.map_err(|error| Error::io("hold the network", &error))?;
+    let held = socket.try_clone().map_err(|error| Error::io("hold the network", &error))?;
     let (pair, ipv6) = rtnl::run(async {
         let (host, inside) = (rtnl::connect()?, rtnl::connect_over(socket));
-        let mut pair = pair::make(&host, plan, again, pid, namespace.as_ref()).await?;
+        let mut pair = pair::make(&host, plan, again, pid, namespace.as_ref(), &held).await?;
         // They keep sandboxes apart, so they must stand before a packet can come out of this one; and who removes them
         // looks for devices first.
         let stands = nat::ensure(plan)?;
@@ -191,7 +196,7 @@ pub fn create(plan: &VethPlan, prepared: Prepared, pid: u32, inside: Inside, hos
     conntrack::forget_before(&reserved.ports);
     reserved.tell();
     let network = plan.network.clone();
-    Ok(Made { device: pair.name, addresses: pair.addresses, network, reserved, table, inside: held })
+    Ok(Made { device: pair.name, addresses: pair.addresses, network, reserved, table, inside: lasts.then_some(held) })
 }
 
 /// A pair of the pool's does without IPv6 where the host has none; what was asked for is not left out in silence.

@@ -7,6 +7,7 @@ use super::host;
 use super::members;
 use super::plan::{Addresses, POOLS, VethPlan, Wanted};
 use super::rtnl::{Answer, errno, failed, step};
+use super::socket;
 use crate::error::{Error, Result};
 use futures_util::{Stream, StreamExt};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -18,6 +19,7 @@ use rtnetlink::packet_route::link::{
     LinkFlags, LinkHeader, LinkMessage, State,
 };
 use rtnetlink::{Handle, LinkGetRequest, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rustix::net::netdevice::name_to_index;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::pin::pin;
@@ -59,13 +61,15 @@ impl Pair {
     }
 }
 
-/// Makes the devices, those of an earlier start again. Without a `namespace` the end inside is born in that of `pid`.
+/// Makes the devices, those of an earlier start again. Without a `namespace` the end inside is born in that of `pid`;
+/// `inside` is a socket that was opened there.
 pub(super) async fn make(
     host: &Handle,
     plan: &VethPlan,
     again: Option<(String, Addresses)>,
     pid: u32,
     namespace: Option<&OwnedFd>,
+    inside: &OwnedFd,
 ) -> Result<Pair> {
     let maker = Maker { host, pid, namespace: namespace.map(AsRawFd::as_raw_fd), group: plan.group() };
     let earlier = match again {
@@ -78,14 +82,15 @@ pub(super) async fn make(
         (None, Wanted::Pool { ipv4: Some(ipv4), ipv6 }) => maker.make_of_pool(ipv4, ipv6).await?,
         (None, Wanted::Fixed(addresses)) => maker.make_fixed(addresses).await?,
     };
-    // Without an index there is no end to undo: only a foreign hand can have taken the device away.
-    let link = step(format_args!("find {name}"), link_by_name(host, &name)).await?;
-    let peer = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Link(index) => Some(*index),
-        _ => None,
-    });
-    let peer = peer.ok_or_else(|| Error::new(format!("find the peer of {name}"), "the kernel does not name it"))?;
-    Ok(Pair { name, index: link.header.index, addresses, peer })
+    let outside = socket::open(None).map_err(|error| Error::io("open a netlink socket", &error))?;
+    let (index, peer) = (index(&outside, &name)?, index(inside, INSIDE)?);
+    Ok(Pair { name, index, addresses, peer })
+}
+
+/// netdevice(7): unlike rtnetlink, this call waits for nobody who changes the network just now.
+fn index(socket: &OwnedFd, name: &str) -> Result<u32> {
+    name_to_index(socket, name)
+        .map_err(|errno| Error::os(format!("find {name}"), Errno::from_raw(errno.raw_os_error())))
 }
 
 /// What is the same for every try.

@@ -11,7 +11,9 @@ mod table;
 mod toml;
 mod write;
 
+use crate::cli::Run;
 use crate::error::{Error, Result};
+use clap::{Args, Command, FromArgMatches};
 use layer::Layer;
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -60,6 +62,32 @@ pub fn merged(words: &[OsString]) -> Result<Option<Merged>> {
     layer::leave_what_waits(&mut all, &own, &table);
     let has_command = layer::holds(&all, table.command());
     Ok(Some(Merged { words: table.words(&all), has_command, print: given.print }))
+}
+
+/// Why a command line cannot be read.
+pub enum Misread {
+    Words(clap::Error),
+    Profile(Error),
+}
+
+impl From<clap::Error> for Misread {
+    fn from(error: clap::Error) -> Self {
+        Self::Words(error)
+    }
+}
+
+/// The options of the `nsl run` that was called; none if its words name no profile.
+pub fn run() -> std::result::Result<Option<Run>, Misread> {
+    let words: Vec<_> = std::env::args_os().skip(2).collect();
+    let Some(merged) = merged(&words).map_err(Misread::Profile)? else { return Ok(None) };
+    let mut all = [vec![OsString::from("nsl run")], merged.words.clone()].concat();
+    if merged.print && !merged.has_command {
+        // A profile may do without.
+        all.push("true".into());
+    }
+    let mut matches = Run::augment_args(Command::new("nsl run")).try_get_matches_from(all)?;
+    let run = Run::from_arg_matches_mut(&mut matches)?;
+    Ok(Some(Run { merged: Some(merged.words), print_profile: merged.print, ..run }))
 }
 
 fn resolved(mut layer: Layer, table: &Table, base: &Base) -> Layer {

@@ -2,7 +2,7 @@
 //! not tell.
 
 use super::layer::Layer;
-use crate::cli::{Run, suggestion};
+use crate::cli::{Run, near};
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, value_parser};
@@ -135,13 +135,12 @@ impl Table {
     }
 
     /// Why there is no option of this name, and which one may be meant.
-    pub fn unknown(&mut self, key: &str) -> (String, Option<String>) {
+    pub fn unknown(&self, key: &str) -> (String, Option<String>) {
         if OF_NO_PROFILE.contains(&key) {
             return (format!("{key} is for the command line alone"), None);
         }
-        let error = parse(&mut self.alone, vec![format!("--{key}").into()]).err();
-        let meant = error.and_then(|error| suggestion(&error));
-        (format!("there is no option '{key}'"), meant.map(|option| option.trim_start_matches('-').to_owned()))
+        let mut names = self.defined.get_arguments().filter_map(Arg::get_long);
+        (format!("there is no option '{key}'"), near::nearest(key, &mut names).map(str::to_owned))
     }
 
     /// One option as words.

@@ -10,6 +10,7 @@ mod mounts;
 mod names;
 mod old;
 
+pub use mount::has_calls as has_mount_calls;
 pub use names::Names;
 
 use crate::mounts::Tmpfs;
@@ -19,7 +20,7 @@ use inside::{ALL_USERS, DIRECTORY};
 use mount::{Mounts, NODEV, NOSUID_NODEV, READ_ONLY, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+use rustix::mount::{FsOpenFlags, MountAttrFlags, MountPropagationFlags};
 use std::collections::VecDeque;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -34,6 +35,24 @@ pub struct Pty {
 /// The layers of the root; the last option is for a user namespace alone.
 const LAYERS_OF_USER: [(&str, &[u8]); 4] =
     [("lowerdir", b"lower"), ("upperdir", b"upper"), ("workdir", b"work"), ("userxattr", b"")];
+
+/// What a start does first in its new namespaces: be who one is outside, where a user namespace is among them, and let no
+/// mount reach the host.
+pub fn enter(identity: Option<(u32, u32)>) -> Result<()> {
+    identity.map_or(Ok(()), |(uid, gid)| map_identity(uid, gid))?;
+    make_private()
+}
+
+/// Whether a file system of this kind can be mounted, in new namespaces that were entered.
+pub fn try_mount(kind: &str) -> Result<()> {
+    Mounts::default().create(kind, &[], NOSUID_NODEV).map(drop)
+}
+
+/// Whether the kernel has file systems of this kind, or modules for them: ENODEV if not. Where fsopen(2) is missing, it
+/// does not tell.
+pub fn ask_for(kind: &str) -> Result<()> {
+    rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map(drop)
+}
 
 /// A root in the making.
 pub struct Assembly<'a> {
@@ -99,7 +118,7 @@ impl<'a> Assembly<'a> {
         match step {
             Step::MapIdentity { uid, gid } => map_identity(*uid, *gid)?,
             Step::PrivateMounts => {
-                rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+                make_private()?;
                 self.open_sources();
                 if self.steps.contains(&Step::HostProc) {
                     self.proc = Some(self.mounts.tree(Path::new("/proc"))?);
@@ -261,6 +280,10 @@ impl<'a> Assembly<'a> {
         let mut mounts = self.parts.iter().chain([root]);
         mounts.try_for_each(|mount| self.mounts.change(mount, READ_ONLY, MountAttrFlags::empty()))
     }
+}
+
+fn make_private() -> Result<()> {
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
 }
 
 /// `user_namespaces(7)`: without privileges outside, one may map oneself, after giving up setgroups(2).

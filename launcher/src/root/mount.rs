@@ -110,17 +110,23 @@ impl Mounts {
 /// Is it that a call is not there? A filter that does not know one may answer EPERM as well; the kernel itself has
 /// other words for flags that do not exist.
 fn is_missing(errno: Errno) -> bool {
+    errno == Errno::NOSYS || errno == Errno::PERM && one_answers(Errno::PERM)
+}
+
+/// Are all calls there? ENOSYS if they are not. Whoever asks must be in a position to mount.
+pub fn has_calls() -> Result<()> {
+    if one_answers(Errno::PERM) || one_answers(Errno::NOSYS) { Err(Errno::NOSYS) } else { Ok(()) }
+}
+
+/// Does one of the calls answer so to flags that do not exist?
+fn one_answers(errno: Errno) -> bool {
     let none = || MountAttrFlags::from_bits_retain(u32::MAX);
-    let is_filtered = |result: Result<()>| result == Err(Errno::PERM);
-    errno == Errno::NOSYS
-        || errno == Errno::PERM
-            && (is_filtered(rustix::mount::fsopen("", FsOpenFlags::from_bits_retain(!0)).map(drop))
-                || is_filtered(
-                    rustix::mount::fsmount(CWD, FsMountFlags::from_bits_retain(!0), MountAttrFlags::empty()).map(drop),
-                )
-                || is_filtered(rustix::mount::open_tree(CWD, "", OpenTreeFlags::from_bits_retain(!0)).map(drop))
-                || is_filtered(rustix::mount::move_mount(CWD, "", CWD, "", MoveMountFlags::from_bits_retain(!0)))
-                || is_filtered(sys::set_attributes(CWD, none(), none(), false)))
+    let is = |result: Result<()>| result == Err(errno);
+    is(rustix::mount::fsopen("", FsOpenFlags::from_bits_retain(!0)).map(drop))
+        || is(rustix::mount::fsmount(CWD, FsMountFlags::from_bits_retain(!0), MountAttrFlags::empty()).map(drop))
+        || is(rustix::mount::open_tree(CWD, "", OpenTreeFlags::from_bits_retain(!0)).map(drop))
+        || is(rustix::mount::move_mount(CWD, "", CWD, "", MoveMountFlags::from_bits_retain(!0)))
+        || is(sys::set_attributes(CWD, none(), none(), false))
 }
 
 /// fsopen(2), fsconfig(2), fsmount(2).

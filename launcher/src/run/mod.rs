@@ -58,6 +58,12 @@ pub fn run(run: &cli::Run) -> Result<u8> {
     result
 }
 
+/// Runs a command that only nsl itself has to do with: nobody is told of it.
+pub fn unwatched(run: &cli::Run) -> Result<u8> {
+    let mut events = Events::NONE;
+    again::carry_out(run, Vec::new(), None, &mut events)
+}
+
 /// One start, to its end.
 fn start(run: &cli::Run, caller: Option<Caller>, events: &mut Events, lasting: &mut Lasting) -> Result<u8> {
     let planning = log::step("check the options and make the plan");

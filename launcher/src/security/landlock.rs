@@ -58,19 +58,25 @@ pub fn rules(lists: &[String]) -> Result<Vec<Rule>> {
 
 /// No Landlock at all is an error; of one that is older than the rules can express, one is told.
 fn check_kernel() -> Result<()> {
+    if let Some(unrestricted) = unrestricted()? {
+        warn!("this kernel's Landlock is older: {unrestricted} are not restricted by it");
+    }
+    Ok(())
+}
+
+/// What this kernel's Landlock leaves alone of what the newest restricts.
+pub fn unrestricted() -> Result<Option<&'static str>> {
     if empty(CompatLevel::HardRequirement, ABI::V1).is_err() {
         let error = Error::new("use --landlock", "this kernel has no Landlock, or it is switched off");
         return Err(error.hint("boot with landlock in the list lsm=, or leave --landlock out"));
     }
     let lacks = |abi| empty(CompatLevel::HardRequirement, abi).is_err();
-    let unrestricted = match (lacks(ABI::V3), lacks(ABI::V5), lacks(ABI::V6)) {
-        (true, ..) => "truncating files, requests to devices, signals and abstract sockets",
-        (_, true, _) => "requests to devices, signals and abstract sockets",
-        (.., true) => "signals and abstract sockets",
-        _ => return Ok(()),
-    };
-    warn!("this kernel's Landlock is older: {unrestricted} are not restricted by it");
-    Ok(())
+    Ok(match (lacks(ABI::V3), lacks(ABI::V5), lacks(ABI::V6)) {
+        (true, ..) => Some("truncating files, requests to devices, signals and abstract sockets"),
+        (_, true, _) => Some("requests to devices, signals and abstract sockets"),
+        (.., true) => Some("signals and abstract sockets"),
+        _ => None,
+    })
 }
 
 fn empty(level: CompatLevel, abi: ABI) -> std::result::Result<RulesetCreated, RulesetError> {

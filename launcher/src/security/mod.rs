@@ -1,9 +1,12 @@
 //! What the command may do: capabilities, privileges behind an exec, what of /proc and /sys it sees. Made from the
 //! command line; the init carries it out.
 
+mod capabilities;
 pub mod landlock;
 
-use crate::cli::Run;
+pub use capabilities::NAMES;
+
+use crate::cli::{Run, near};
 use crate::error::{Error, Result};
 use crate::seccomp;
 use std::borrow::Cow;
@@ -24,51 +27,6 @@ const DEFAULT: u64 = bits(&[
     "SYS_CHROOT",
     "SETFCAP",
 ]);
-
-/// Every name without its prefix, in the order of their numbers from 0 on (`capabilities(7)`).
-pub const NAMES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
 
 /// Every capability that has a name here.
 const ALL: u64 = (1 << NAMES.len()) - 1;
@@ -181,7 +139,9 @@ fn set(names: &[String], option: &str) -> Result<u64> {
             (_, Some(number)) => Ok(set | 1 << number),
             _ => {
                 let cause = format!("there is no capability '{name}'");
-                Err(Error::new(format!("use {option}"), cause).hint("such as NET_ADMIN; capabilities(7) lists them"))
+                let hint =
+                    near::hint(short, &mut NAMES.iter().copied(), "such as NET_ADMIN; capabilities(7) lists them");
+                Err(Error::new(format!("use {option}"), cause).hint(hint))
             }
         }
     })

@@ -6,18 +6,15 @@ use super::process::Process;
 use super::state::Status;
 use crate::cli::Kill;
 use crate::error::{Error, Result};
+use crate::signals;
 use nix::errno::Errno;
-use nsl_shared::signal::Signal;
 use std::os::fd::OwnedFd;
 
 /// Whoever sends one of these wants it to end, and not to start again.
 const FINAL: [i32; 5] = [libc::SIGKILL, libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGABRT];
 
 pub fn kill(options: &Kill) -> Result<u8> {
-    let signal = Signal::parse(options.signal.as_bytes()).ok_or_else(|| {
-        let cause = format!("there is no signal '{}'", options.signal.escape_default());
-        Error::new("use --signal", cause).hint("such as HUP or USR1")
-    })?;
+    let signal = signals::named("--signal", &options.signal)?;
     each(&options.names, |name| {
         let entry = Entry::find_living(name)?;
         let step = || format!("send {signal} to {name}");

@@ -31,6 +31,7 @@ pub use logs::logs;
 pub use monitor::{Caller, Side, detach};
 pub use name::check as check_name;
 pub use options::options;
+pub use place::{logs_path, states_path};
 pub use ps::ps;
 pub use registration::Service;
 pub use rm::rm;

@@ -21,6 +21,16 @@ pub fn states() -> Result<Option<Directory>> {
     runtime()?.open(OURS)
 }
 
+/// Where states are or will be, whether or not there are any.
+pub fn states_path() -> Result<PathBuf> {
+    states().and_then(|_| Ok(runtime()?.path().join(OURS)))
+}
+
+/// The same for logs.
+pub fn logs_path() -> Result<PathBuf> {
+    Ok(if is_root() { Path::new("/var/log").join(OURS) } else { state_home()?.join(OURS).join("log") })
+}
+
 /// Where the log of a sandbox is, made if it is not there.
 pub fn make_logs(name: &str) -> Result<Directory> {
     let make = || {

@@ -15,6 +15,7 @@ use crate::pidfile;
 use crate::rlimit::{self, Rlimit};
 use crate::security::Security;
 use crate::service;
+use crate::signals;
 use crate::store::Source;
 use crate::units;
 use crate::user::User;
@@ -189,7 +190,7 @@ impl Spec {
             workdir,
             terminal,
             grace_ms,
-            stop_signal: run.stop_signal.as_deref().map(words::stop_signal).transpose()?,
+            stop_signal: run.stop_signal.as_deref().map(|text| signals::named("--stop-signal", text)).transpose()?,
             // As timeout(1) has it, no time at all is no limit.
             timeout_ms: timeout_ms.filter(|time| *time > 0),
             limits: words::limits(run)?,

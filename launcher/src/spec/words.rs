@@ -14,7 +14,6 @@ use crate::store;
 use crate::units;
 use crate::user::User;
 use nix::errno::Errno;
-use nsl_shared::signal::Signal;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
@@ -188,12 +187,6 @@ pub fn hostname(run: &Run) -> Result<String> {
         Some(text) if is_hostname(text) => Ok(text.to_owned()),
         _ => Err(Error::new(step(), "only letters, digits, '-' and '.' can stand in it")),
     }
-}
-
-pub fn stop_signal(text: &str) -> Result<Signal> {
-    Signal::parse(text.as_bytes()).ok_or_else(|| {
-        Error::new("use --stop-signal", format!("there is no signal '{text}'")).hint("such as INT or RTMIN+3")
-    })
 }
 
 /// Without `-w` the caller's directory, which is `/` where it does not exist inside.

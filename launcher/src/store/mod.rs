@@ -16,6 +16,7 @@ mod unpack;
 mod watch;
 
 pub use fault::Fault;
+pub use place::location;
 
 use crate::error::Result;
 use crate::hints;

@@ -16,6 +16,8 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 /// What the child needs to know.
 struct Job {
     command: *const *const c_char,
+    /// What the child waits for until the network namespace is there.
+    born: c_int,
     network: Option<Network>,
     /// Sets this start's names and addresses apart from those of others.
     slot: u32,
@@ -37,7 +39,7 @@ pub unsafe extern "C" fn main(count: c_int, arguments: *const *const c_char) -> 
     // SAFETY: as above; only used below when there is a fourth.
     let command = unsafe { arguments.add(3.min(count as usize)) };
     let slot = std::process::id();
-    let job = |network| Job { command, network, slot };
+    let job = |network| Job { command, born: sys::gate(), network, slot };
     let veth = |ipv6| job(Some(Network { gate: sys::gate(), ipv6 }));
     match mode.to_bytes() {
         b"none" if count > 3 => sandbox(&job(None)),
@@ -55,11 +57,14 @@ pub unsafe extern "C" fn main(count: c_int, arguments: *const *const c_char) -> 
     }
 }
 
+/// The network namespace is made while the child makes the mounts; they share their descriptors.
 fn sandbox(job: &Job) -> c_int {
-    let all = sys::NEW_MOUNT | sys::NEW_CGROUP | sys::NEW_UTS | sys::NEW_IPC | sys::NEW_PID | sys::NEW_NET;
-    let pid = sys::spawn(all, inside, job);
+    let namespaces = sys::NEW_MOUNT | sys::NEW_CGROUP | sys::NEW_UTS | sys::NEW_IPC | sys::NEW_PID;
+    let pid = sys::spawn(namespaces | sys::SHARE_FILES, inside, job);
+    sys::make_network(net::lo_up);
+    sys::open_gate(job.born);
     if let Some(Network { gate, ipv6 }) = job.network {
-        net::host_side(job.slot, pid, ipv6);
+        net::host_side(job.slot, sys::NETWORK, ipv6);
         sys::open_gate(gate);
     }
     sys::wait(pid)
@@ -70,13 +75,10 @@ extern "C" fn inside(job: *mut c_void) -> c_int {
     let job = unsafe { &*job.cast::<Job>() };
     sys::die_with_parent();
     sys::hostname(c"floor");
-    root();
-    match job.network {
-        Some(Network { gate, ipv6 }) => {
-            sys::pass_gate(gate);
-            net::inner_side(job.slot, ipv6);
-        }
-        None => net::lo_up(),
+    root(job.born);
+    if let Some(Network { gate, ipv6 }) = job.network {
+        sys::pass_gate(gate);
+        net::inner_side(job.slot, ipv6);
     }
     sys::exit(sys::wait(sys::spawn(sys::BORROW_UNTIL_EXEC, confined, job)))
 }
@@ -89,7 +91,7 @@ extern "C" fn confined(job: *mut c_void) -> c_int {
 }
 
 /// The host's `/` under an overlay whose writes stay in memory, with its own /dev, /proc, /sys, /run and /tmp.
-fn root() {
+fn root(born: c_int) {
     let (careful, silent) = (sys::NO_SUID | sys::NO_DEV, sys::NO_SUID | sys::NO_EXEC);
     sys::clear_umask();
     sys::attach(c"none", c"/", sys::PRIVATE_TREE, c"");
@@ -129,6 +131,8 @@ fn root() {
     sys::directory(c"dev/shm");
     sys::attach(c"devpts", c"dev/pts", silent, c"newinstance,ptmxmode=0666,mode=620");
 
+    sys::pass_gate(born);
+    sys::enter_network();
     sys::attach(c"sysfs", c"sys", sys::READ_ONLY | careful | silent, c"");
     sys::attach(c"proc", c"proc", careful | silent, c"");
     sys::enter_root();
@@ -140,19 +144,23 @@ fn guard() {
     for path in [
         c"/proc/acpi",
         c"/proc/asound",
+        c"/proc/scsi",
+        c"/sys/devices/virtual/powercap",
+        c"/sys/firmware",
+        c"/sys/fs/selinux",
+    ] {
+        sys::hide_directory(path);
+    }
+    for path in [
         c"/proc/interrupts",
         c"/proc/kcore",
         c"/proc/keys",
         c"/proc/latency_stats",
         c"/proc/sched_debug",
-        c"/proc/scsi",
         c"/proc/timer_list",
         c"/proc/timer_stats",
-        c"/sys/devices/virtual/powercap",
-        c"/sys/firmware",
-        c"/sys/fs/selinux",
     ] {
-        sys::hide(path);
+        sys::hide_file(path);
     }
     for path in [c"/proc/bus", c"/proc/dynamic_debug", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"]
     {

@@ -79,8 +79,8 @@ impl Batch {
                 data.nest(1, |peer| {
                     peer.link_header(far.0, NO_ARP);
                     peer.end_of_pair(far.1, near.0);
-                    if pid != 0 {
-                        peer.attribute(19, &pid.to_ne_bytes());
+                    if namespace != 0 {
+                        peer.attribute(28, &namespace.to_ne_bytes());
                     }
                 });
             });
@@ -146,12 +146,12 @@ pub fn lo_up() {
     batch.send();
 }
 
-/// The host's side of one start whose namespace is that of `pid`.
-pub fn host_side(slot: u32, pid: c_int, ipv6: bool) {
+/// The host's side of one start.
+pub fn host_side(slot: u32, namespace: c_int, ipv6: bool) {
     let index = slot + 100_000;
     let host = ends(slot).0;
     let mut batch = Batch::new();
-    batch.pair((index, &format!("floor{slot}")), (ETH0, "eth0"), pid);
+    batch.pair((index, &format!("floor{slot}")), (ETH0, "eth0"), namespace);
     batch.forward(index);
     batch.address(index, &host, 31);
     if ipv6 {
@@ -164,7 +164,6 @@ pub fn host_side(slot: u32, pid: c_int, ipv6: bool) {
 pub fn inner_side(slot: u32, ipv6: bool) {
     let (host, inner) = ends(slot);
     let mut batch = Batch::new();
-    batch.up(LO);
     batch.address(ETH0, &inner, 31);
     if ipv6 {
         batch.address(ETH0, &with_prefix(inner), 127);

@@ -10,7 +10,10 @@ pub const NEW_CGROUP: c_int = 0x0200_0000;
 pub const NEW_UTS: c_int = 0x0400_0000;
 pub const NEW_IPC: c_int = 0x0800_0000;
 pub const NEW_PID: c_int = 0x2000_0000;
-pub const NEW_NET: c_int = 0x4000_0000;
+const NEW_NET: c_int = 0x4000_0000;
+pub const SHARE_FILES: c_int = 0x400;
+/// The descriptor of the network namespace, out of the way of all others.
+pub const NETWORK: c_int = 99;
 /// The child borrows the parent's memory and the parent waits until it has called exec: what vfork does.
 pub const BORROW_UNTIL_EXEC: c_int = 0x0100 | 0x4000;
 
@@ -22,7 +25,6 @@ pub const PRIVATE_TREE: c_ulong = (1 << 18) | 0x4000;
 
 const BIND: c_ulong = 4096;
 const REMOUNT: c_ulong = 32;
-const ENOTDIR: i32 = 20;
 const PR_CAPBSET_DROP: c_int = 24;
 const PR_SET_NO_NEW_PRIVS: c_int = 38;
 /// Those of a command of nsl's: CHOWN to SETFCAP, as launcher/src/security has them.
@@ -61,6 +63,7 @@ unsafe extern "C" {
         ...
     ) -> c_int;
     fn close(fd: c_int) -> c_int;
+    fn dup2(fd: c_int, number: c_int) -> c_int;
     fn eventfd(initial: c_uint, flags: c_int) -> c_int;
     fn execv(path: *const c_char, argv: *const *const c_char) -> c_int;
     fn mkdir(path: *const c_char, mode: c_uint) -> c_int;
@@ -80,10 +83,12 @@ unsafe extern "C" {
     fn send(fd: c_int, buffer: *const c_void, length: usize, flags: c_int) -> isize;
     fn sethostname(name: *const c_char, length: usize) -> c_int;
     fn setxattr(path: *const c_char, name: *const c_char, value: *const c_void, length: usize, flags: c_int) -> c_int;
+    fn setns(fd: c_int, kind: c_int) -> c_int;
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
     fn symlink(target: *const c_char, path: *const c_char) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
     fn umask(mask: c_uint) -> c_uint;
+    fn unshare(flags: c_int) -> c_int;
     fn umount2(target: *const c_char, flags: c_int) -> c_int;
     fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
     fn write(fd: c_int, buffer: *const c_void, length: usize) -> isize;
@@ -143,14 +148,38 @@ pub fn attach(kind: &CStr, target: &CStr, flags: c_ulong, data: &CStr) {
     must(result, target);
 }
 
-/// Hides a file behind an environment that nobody may open, or a directory behind an empty one; what is absent needs
-/// no hiding.
-pub fn hide(path: &CStr) {
+/// Hides a file behind an environment that nobody may open; what is absent needs no hiding.
+pub fn hide_file(path: &CStr) {
     // SAFETY: terminated strings.
-    let bind = |source: &CStr| unsafe { mount(source.as_ptr(), path.as_ptr(), ptr::null(), BIND, ptr::null()) };
-    if bind(c"/proc/self/environ") < 0 && std::io::Error::last_os_error().raw_os_error() == Some(ENOTDIR) {
-        attach(c"tmpfs", path, READ_ONLY | NO_SUID | NO_DEV | NO_EXEC, c"");
+    unsafe { mount(c"/proc/self/environ".as_ptr(), path.as_ptr(), ptr::null(), BIND, ptr::null()) };
+}
+
+/// Hides a directory behind an empty one, if it is there.
+pub fn hide_directory(path: &CStr) {
+    let (tmpfs, flags) = (c"tmpfs".as_ptr(), READ_ONLY | NO_SUID | NO_DEV | NO_EXEC);
+    // SAFETY: terminated strings.
+    unsafe { mount(tmpfs, path.as_ptr(), tmpfs, flags, ptr::null()) };
+}
+
+/// Makes a network namespace, in which this process is for the time of `furnish`, as the descriptor [`NETWORK`].
+pub fn make_network(furnish: fn()) {
+    let open_own = || {
+        // SAFETY: a terminated string.
+        must(unsafe { open(c"/proc/self/ns/net".as_ptr(), CLOEXEC, 0) }, c"/proc/self/ns/net")
+    };
+    let home = open_own();
+    // SAFETY: integers only; `home` is ours.
+    unsafe {
+        must(unshare(NEW_NET), c"unshare");
+        furnish();
+        must(dup2(open_own(), NETWORK), c"dup2");
+        must(setns(home, NEW_NET), c"setns");
     }
+}
+
+pub fn enter_network() {
+    // SAFETY: integers only.
+    must(unsafe { setns(NETWORK, NEW_NET) }, c"setns");
 }
 
 /// Makes what is there read-only.

@@ -1,0 +1,44 @@
+//! nsl-init(1), from what nsl-init --help says; and from the definition of `nsl init`, which writes that program.
+
+use crate::cli::texts;
+use crate::man::{self, Page};
+use crate::sections;
+use clap::Command as Definition;
+use std::error::Error;
+use std::process::Command;
+
+pub fn page(writer: &Definition) -> Result<(String, String), Box<dyn Error>> {
+    let output = Command::new(env!("NSL_INIT")).arg("--help").output()?;
+    let help = String::from_utf8(output.stdout)?;
+    let (usage, rest) = help.split_once('\n').ok_or("nsl-init says nothing of itself")?;
+    let usage = usage.strip_prefix("Usage: ").ok_or("the first line is no usage")?;
+    let mut parts = rest.split("\n\n");
+    let mut next = || parts.next().ok_or("there are three parts");
+    let (about, options, notes) = (next()?, next()?, next()?);
+    let options: Vec<_> = options.lines().filter_map(|line| line.trim().split_once('\t')).collect();
+    let options: Vec<_> = options.into_iter().map(|(option, text)| (option, man::capitalised(text.trim()))).collect();
+    let mut page = Page::new("nsl-init", "An init for containers, sandboxes and machines");
+    page.synopsis(&format!("{usage}\n{}", man::usage(writer)));
+    page.paragraphs("DESCRIPTION", [&*one_line(about), &one_line(notes)]);
+    page.list("OPTIONS", &options);
+    page.paragraphs("NSL INIT", texts::of("init").notes.iter().copied());
+    let options = man::options(writer);
+    page.add(options.strip_prefix(".SH OPTIONS\n").unwrap_or(&options));
+    page.paragraphs("EXIT STATUS", [
+        "The command's own; 128+N if signal N ended it; 127 if it was not found, 126 if it could not be executed; 125 if \
+         nsl-init itself failed; 0 in the place of each status that -e names.",
+    ]);
+    Ok(page.end(&sections::of("nsl-init"), &EXAMPLES))
+}
+
+const EXAMPLES: [(&str, &str); 2] = [
+    ("nsl-init sh -c 'exit 3'", "Run a command, and exit with its status"),
+    (
+        "nsl-init --stop-signal QUIT -e 143 -- ./server",
+        "A server that ends in order by SIGQUIT; its end by SIGTERM is no failure",
+    ),
+];
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
