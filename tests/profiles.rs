@@ -394,8 +394,8 @@ fn service_lives_on_starts_again_and_writes_to_its_own_alone() {
         "{options:?}"
     );
     assert!(line(&host, "web").is_some_and(|line| line.contains(" Up ")));
-    let logs = host.nsl(["logs", "web"]).run();
-    logs.assert_prints("/\n0\n/\n0");
+    let logs = || host.nsl(["logs", "web"]).run().stdout();
+    wait_until("it has said so twice", || logs() == "/\n0\n/\n0\n");
     // A unit of it says all by itself.
     let unit = host.nsl(["unit", "web"]).run().assert_code(0).stdout();
     assert!(unit.contains("--read-only") && !unit.contains("--profile") && !unit.contains("--detach"), "{unit}");
