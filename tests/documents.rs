@@ -153,7 +153,7 @@ fn is_as_shown(printed: &[&str], shown: &[&str]) -> bool {
     }
 }
 
-fn line_is_as_shown(line: &str, shown: &str) -> bool {
+pub fn line_is_as_shown(line: &str, shown: &str) -> bool {
     match shown.split_once('…') {
         None => line == shown,
         Some((start, rest)) => line.strip_prefix(start).is_some_and(|line| {
@@ -169,7 +169,7 @@ fn trimmed(text: &str) -> Vec<&str> {
 }
 
 /// The documents, by their paths in the project.
-fn documents() -> Vec<PathBuf> {
+pub fn documents() -> Vec<PathBuf> {
     let mut found = Vec::new();
     for folder in ["", "docs"] {
         let entries = fs::read_dir(Path::new(ROOT).join(folder)).into_iter().flatten().flatten();
