@@ -182,10 +182,10 @@ pub fn documents() -> Vec<PathBuf> {
 }
 
 /// A directory that a view of the host's root shows too, as it would a reader's: neither /tmp nor another mount.
-struct Place(PathBuf);
+pub struct Place(PathBuf);
 
 impl Place {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let place = Self(PathBuf::from(format!("/var/tmp/nsl-documents-{}-{name}", std::process::id())));
         let bin = place.0.join("bin");
         fs::create_dir_all(&bin).expect("make a directory for the programs");
@@ -196,7 +196,7 @@ impl Place {
     }
 
     /// Runs `script` there; its exit code and what it printed.
-    fn sh(&self, host: &Host, options: &str, script: &str) -> (i32, String) {
+    pub fn sh(&self, host: &Host, options: &str, script: &str) -> (i32, String) {
         let path =
             format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", self.0.join("bin").display());
         let invocation = host.command("sh", [options, &format!("exec 2>&1\n{script}")]);
@@ -208,6 +208,18 @@ impl Place {
 }
 
 impl Block {
+    /// Has a command that comes before one of nsl's print what that one does.
+    pub fn alike(mut self) -> Self {
+        if let Run::Session(commands) = &mut self.run {
+            for index in 1..commands.len() {
+                if commands[index].words.starts_with("nsl ") && commands[index - 1].prints.is_empty() {
+                    commands[index - 1].prints = commands[index].prints.clone();
+                }
+            }
+        }
+        self
+    }
+
     /// Says what is not as the document has it. `sh` runs a script with these options; it gives the exit code, and what
     /// was printed.
     pub fn check(&self, sh: impl Fn(&str, &str) -> (i32, String)) -> Result<(), String> {

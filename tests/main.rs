@@ -7,6 +7,7 @@ mod attacks;
 mod changes;
 mod check;
 mod clean;
+mod comparison;
 mod documents;
 mod driving;
 mod egress;

@@ -1,0 +1,70 @@
+//! docs/comparison.md: command lines of other programs and nsl's for the same do the same, and its figures can be
+//! written anew.
+
+use crate::documents::{Place, ROOT, blocks_of};
+use crate::harness::{DIR, PATIENCE};
+use crate::podman::Podman;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn path() -> PathBuf {
+    Path::new(ROOT).join("docs/comparison.md")
+}
+
+/// Runs what is marked so; what is shown behind a command of nsl's, the one before it prints as well.
+#[track_caller]
+fn assert_alike(marks: &[&str], sh: impl Fn(&str, &str) -> (i32, String)) {
+    let document = fs::read_to_string(path()).expect("read the document");
+    let mut failures = String::new();
+    for mark in marks {
+        let blocks = blocks_of(&document, mark).expect("the document has no mistakes");
+        assert!(!blocks.is_empty(), "nothing is marked '{mark}'");
+        for failure in blocks.into_iter().filter_map(|block| block.alike().check(&sh).err()) {
+            let _ = writeln!(failures, "docs/comparison.md, {failure}");
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+#[test]
+fn command_lines_of_bwrap_and_unshare_are_translated() {
+    let mut host = crate::host!("bwrap", "hostname");
+    host.unlock("/var/tmp");
+    let place = Place::new("comparison");
+    assert_alike(&["sh pair"], |options, script| place.sh(&host, options, script));
+}
+
+#[test]
+fn command_lines_of_podman_are_translated() {
+    let mut host = crate::host!("podman", "runc", "busybox");
+    let podman = Podman::new(&mut host);
+    podman.import("docker.io/library/busybox");
+    fs::write(podman.host.path(DIR).join("wrapper"), podman.script()).expect("write a file");
+    podman.host.sh("cd /tmp/test; mkdir bin; chmod 755 wrapper; mv wrapper bin/podman; ln -s /run/bin/nsl bin/nsl");
+    assert_alike(&["sh podman", "sh pair podman"], |options, script| {
+        let invocation = podman.host.command("sh", [options, &format!("exec 2>&1\n{script}")]).cwd(DIR);
+        let invocation = invocation.env("NSL_STORE", "/tmp/test/store").timeout(PATIENCE);
+        let output = invocation.env("PATH", "/tmp/test/bin:/usr/sbin:/usr/bin:/sbin:/bin").run();
+        (output.code, output.stdout())
+    });
+}
+
+#[test]
+fn figures_are_those_of_the_benchmark() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("figures");
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).expect("make a directory");
+    let (measured, document) = (directory.join("bench.json"), directory.join("comparison.md"));
+    let line = |what: &str, median: f64| format!(r#"{{"row": 2, "what": "{what}", "unit": "ms", "median": {median}}}"#);
+    let lines = [line("nsl run", 3.0519), line("bwrap --unshare-all", 0.123_45)].join(",");
+    fs::write(&measured, format!(r#"{{"lines": [{lines}]}}"#)).expect("write figures");
+    fs::copy(path(), &document).expect("copy the document");
+    let script = Path::new(ROOT).join("tests/bench/figures");
+    let output = Command::new(script).args([&measured, &document]).output().expect("run the script");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = fs::read_to_string(document).expect("read the document");
+    let rows: Vec<_> = text.lines().filter(|line| line.starts_with("| ") && line.contains(" ms ")).collect();
+    assert_eq!(rows, ["| the same with a network and NAT; the other without | 3.1 ms | bwrap 0.12 ms |"]);
+}
