@@ -2,8 +2,10 @@
 //! written anew.
 
 use crate::documents::{Place, ROOT, blocks_of};
-use crate::harness::{DIR, PATIENCE};
+use crate::harness::{DIR, Host, PATIENCE};
 use crate::podman::Podman;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,6 +51,59 @@ fn command_lines_of_podman_are_translated() {
         let output = invocation.env("PATH", "/tmp/test/bin:/usr/sbin:/usr/bin:/sbin:/bin").run();
         (output.code, output.stdout())
     });
+}
+
+/// Starts a command that tells when it runs and when it is asked to end, and asks its caller for the latter.
+fn asked_to_end(host: &Host, program: &str, then: &str) -> String {
+    let script = r#"trap "echo > heard; exit 4" TERM; echo > up; while :; do sleep 0.01; done"#;
+    host.sh(&format!(
+        "cd {DIR}; rm -f up heard; {program} sh -c '{script}' > /dev/null 2>&1 &
+         until [ -e up ]; do sleep 0.01; done; kill $!; {then}"
+    ))
+}
+
+const BWRAP: &str = "bwrap --unshare-all --ro-bind / / --dev /dev --proc /proc --bind /tmp/test /tmp/test --";
+
+fn kill_all(host: &Host) {
+    for pid in host.processes() {
+        let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+    }
+    host.sh(&format!("cd {DIR}; rm -f up heard"));
+}
+
+#[test]
+fn what_is_said_of_signals_is_so() {
+    let host = crate::host!("bwrap");
+    let wait = "code=0; wait $! || code=$?; echo $code; ls";
+    let nsl = "/run/bin/nsl run --network none -v .:/here -w /here --";
+    assert_eq!(asked_to_end(&host, nsl, wait), "4\nheard\nup\n");
+    kill_all(&host);
+    assert_eq!(asked_to_end(&host, BWRAP, wait), "143\nup\n");
+    assert!(!host.processes().is_empty(), "the command does not live on");
+    kill_all(&host);
+    let blocked = asked_to_end(&host, "unshare --pid --fork --mount-proc", "grep SigBlk /proc/$!/status");
+    let set = blocked.trim_start_matches("SigBlk:").trim();
+    assert_ne!(
+        u64::from_str_radix(set, 16).expect("a set of signals") & 1 << (Signal::SIGTERM as u32 - 1),
+        0,
+        "{blocked}"
+    );
+    kill_all(&host);
+}
+
+#[test]
+fn what_is_said_of_those_left_behind_is_so() {
+    let host = crate::host!("bwrap");
+    let leave = "sh -c 'sleep 1000 > /dev/null 2>&1 & exit 0'";
+    host.sh(&format!("/run/bin/nsl run --network none -- {leave}"));
+    host.assert_clean();
+    host.sh(&format!("unshare --pid --fork --mount-proc -- {leave}"));
+    host.assert_clean();
+    host.sh(&format!("{BWRAP} {leave} > /dev/null 2>&1"));
+    assert!(!host.processes().is_empty(), "nothing is left behind");
+    kill_all(&host);
+    host.sh(&format!("{} {leave}", BWRAP.replace("bwrap", "bwrap --die-with-parent")));
+    host.assert_clean();
 }
 
 #[test]
