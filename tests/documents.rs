@@ -10,7 +10,7 @@
 //! indented code or between backticks.
 //!
 //! A fence of another language (`text`, `console-example`, `rust` …) is not run; `sh podman` is one, which `embedding`
-//! runs. One without a language, one that says `bash`, `shell` or `console`, and one that is never closed are mistakes.
+//! runs, and so is `sh pair` of `comparison`. One without a language, one that says `bash`, `shell` or `console`, and one that is never closed are mistakes.
 
 use crate::harness::{Host, VIEW};
 use std::fmt::Write as _;
@@ -212,8 +212,12 @@ impl Block {
     pub fn alike(mut self) -> Self {
         if let Run::Session(commands) = &mut self.run {
             for index in 1..commands.len() {
-                if commands[index].words.starts_with("nsl ") && commands[index - 1].prints.is_empty() {
-                    commands[index - 1].prints = commands[index].prints.clone();
+                let (before, rest) = commands.split_at_mut(index);
+                if let (Some(other), Some(own)) = (before.last_mut(), rest.first())
+                    && own.words.starts_with("nsl ")
+                    && other.prints.is_empty()
+                {
+                    other.prints.clone_from(&own.prints);
                 }
             }
         }

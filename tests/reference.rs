@@ -2,6 +2,7 @@
 
 use crate::documents::ROOT;
 use crate::pages::pages;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +39,33 @@ fn the_reference_says_what_the_definitions_say() {
         written == expected,
         "docs/reference.md is out of date: {old:?}\n{REWRITE}=1 cargo test --test e2e reference:: writes it anew"
     );
+}
+
+/// What stands in quotes behind one of these is the name of a variable that nsl reads.
+const READS: [&str; 3] = ["var_os(\"", "variable(\"", "env = \""];
+
+fn variables(directory: &Path, found: &mut BTreeSet<String>) {
+    for path in fs::read_dir(directory).expect("read the sources").map(|entry| entry.expect("an entry").path()) {
+        if path.is_dir() {
+            variables(&path, found);
+            continue;
+        }
+        let source = fs::read_to_string(&path).expect("read a source");
+        let (source, _) = source.split_once("#[cfg(test)]").unwrap_or((&source, ""));
+        for reads in READS {
+            found.extend(source.split(reads).skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn the_reference_has_every_variable_that_is_read() {
+    let mut read = BTreeSet::new();
+    variables(&Path::new(ROOT).join("launcher/src"), &mut read);
+    assert!(read.len() > 10, "only {read:?} are known as such");
+    let reference = fs::read_to_string(path()).expect("read the reference");
+    let missing: Vec<_> = read.iter().filter(|name| !reference.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "the reference lacks {missing:?}");
 }
 
 /// What GitHub makes of a heading.
