@@ -4,6 +4,7 @@ mod check;
 mod exec;
 pub mod help;
 pub mod near;
+mod quick;
 mod run;
 mod service;
 pub mod texts;
@@ -32,11 +33,15 @@ impl Cli {
     /// The words that nsl was called with.
     ///
     /// clap makes a table of every option of every subcommand, and takes it apart again. `nsl run` and `nsl exec`, whose
-    /// starts are waited for, make their own and leave it; what cannot be read so is read again for the message.
+    /// starts are waited for, do without, or make their own and leave it; what cannot be read so is read again for the
+    /// message.
     pub fn read() -> Result<Self, clap::Error> {
         let mut words = std::env::args_os().skip(1).peekable();
         let command = match words.peek().and_then(|word| word.to_str()) {
-            Some("run") => alone(words).map(|run| Command::Run(Box::new(run))),
+            Some("run") => {
+                let quick = quick::read(std::env::args_os().skip(2));
+                quick.or_else(|| alone(words)).map(|run| Command::Run(Box::new(run)))
+            }
             Some("exec") => alone(words).map(Command::Exec),
             _ => None,
         };

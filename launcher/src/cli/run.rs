@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-#[derive(Args)]
+#[derive(Args, Default)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 #[expect(clippy::struct_excessive_bools, reason = "each is one option of the command line")]
 #[expect(clippy::struct_field_names, reason = "the option is called so")]
 pub struct Run {
@@ -348,7 +349,7 @@ impl NetworkKind {
     /// What --network can begin with; the words before a colon are followed by a value.
     pub const WORDS: [&str; 7] = ["veth", "pasta", "none", "host", "veth:", "ns:", "container:"];
 
-    fn parse(text: &str) -> Result<Self, Refused> {
+    pub(super) fn parse(text: &str) -> Result<Self, Refused> {
         match text.split_once(':') {
             None if text == "veth" => Ok(Self::Veth(None)),
             None if text == "pasta" => Ok(Self::Pasta),
@@ -403,14 +404,16 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 /// The words are podman's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Namespace {
+    #[default]
     Private,
     Host,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Proc {
+    #[default]
     New,
     Host,
 }
@@ -421,9 +424,10 @@ pub enum TimingsFormat {
     Json,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, ValueEnum)]
 pub enum LogLevel {
     Error,
+    #[default]
     Warn,
     Info,
     Debug,
