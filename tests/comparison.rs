@@ -53,6 +53,39 @@ fn command_lines_of_podman_are_translated() {
     });
 }
 
+/// Options that a text names.
+fn options(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|letter: char| letter != '-' && !letter.is_ascii_alphanumeric());
+    words.filter(|word| word.starts_with('-') && !word.trim_start_matches('-').is_empty())
+}
+
+/// What stands in the columns of nsl's, and on the left of what is the same.
+#[test]
+fn options_that_others_are_translated_to_are_nsls() {
+    let host = crate::host!();
+    let help = ["run", "exec"].map(|name| host.nsl([name, "--help"]).run().stdout()).concat();
+    let known: Vec<_> = help.lines().flat_map(options).collect();
+    let document = fs::read_to_string(path()).expect("read the document");
+    let (mut is_nsls, mut count) = (false, 0);
+    for line in document.lines() {
+        let Some(row) = line.strip_prefix("| ").and_then(|line| line.strip_suffix(" |")) else {
+            is_nsls = is_nsls && line.starts_with("|---");
+            continue;
+        };
+        let (others, own) = row.rsplit_once(" | ").expect("it has columns");
+        if !is_nsls {
+            is_nsls = own.starts_with("nsl");
+            continue;
+        }
+        let same = if own.starts_with("the same") { others } else { "" };
+        for option in options(own).chain(options(same)) {
+            count += 1;
+            assert!(known.contains(&option), "nsl has no {option}, as in: {line}");
+        }
+    }
+    assert!(count > 60, "only {count} options are known as such");
+}
+
 /// Starts a command that tells when it runs and when it is asked to end, and asks its caller for the latter.
 fn asked_to_end(host: &Host, program: &str, then: &str) -> String {
     let script = r#"trap "echo > heard; exit 4" TERM; echo > up; while :; do sleep 0.01; done"#;

@@ -62,6 +62,7 @@ fn variables(directory: &Path, found: &mut BTreeSet<String>) {
 fn the_reference_has_every_variable_that_is_read() {
     let mut read = BTreeSet::new();
     variables(&Path::new(ROOT).join("launcher/src"), &mut read);
+    read.retain(|name| !name.starts_with("NSL_TESTS_"));
     assert!(read.len() > 10, "only {read:?} are known as such");
     let reference = fs::read_to_string(path()).expect("read the reference");
     let missing: Vec<_> = read.iter().filter(|name| !reference.contains(&format!("`{name}`"))).collect();

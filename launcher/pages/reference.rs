@@ -120,7 +120,7 @@ fn marked(text: &str) -> String {
     let words = text.split(' ').map(|word| {
         let end = word.find(|letter: char| letter != '-' && !letter.is_ascii_alphanumeric()).unwrap_or(word.len());
         let (bare, rest) = word.split_at(end);
-        let is_option = bare.starts_with('-') && bare.trim_start_matches('-') != "";
+        let is_option = bare.starts_with('-') && !bare.trim_start_matches('-').is_empty();
         if is_option { format!("`{bare}`{rest}") } else { word.to_owned() }
     });
     words.collect::<Vec<_>>().join(" ")

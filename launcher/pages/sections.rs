@@ -104,12 +104,9 @@ pub fn of(page: &str) -> Sections {
         "nsl-apply" => Sections { see_also: &["nsl-run(1)", "nsl-diff(1)"], ..PLAIN },
         "nsl-check" => CHECK,
         "nsl-init" => Sections { see_also: &["nsl(1)", "nsl-run(1)", "signal(7)", "prctl(2)"], ..PLAIN },
-        "nsl-clean" => Sections {
-            environment: &[STORE_DIR, CACHE_HOME],
-            files: &[STORE],
-            see_also: &["nsl-run(1)", "nft(8)"],
-            ..PLAIN
-        },
+        "nsl-clean" => {
+            Sections { environment: &[STORE_DIR, CACHE_HOME], files: &[STORE], see_also: &["nsl-run(1)", "nft(8)"] }
+        }
         _ => PLAIN,
     }
 }
