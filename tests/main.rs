@@ -47,6 +47,7 @@ mod plan;
 mod podman;
 mod ports;
 mod process;
+mod profiles;
 mod pty;
 mod real;
 mod reference;

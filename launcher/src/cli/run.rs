@@ -233,8 +233,8 @@ pub struct Run {
         help_heading = "Security")]
     pub no_new_privs: Option<bool>,
 
-    /// Let the command reach only these paths [repeatable]. ro= is to read and execute, rw= to write too; /dev is
-    /// always there
+    /// Let the command reach only these paths [repeatable]. ro= is to read and execute, rw= to write too; ro=-PATH may be
+    /// missing, and /dev is always there
     #[arg(long, value_name = "ro=PATH,...", help_heading = "Security")]
     pub landlock: Vec<String>,
 
@@ -272,6 +272,19 @@ pub struct Run {
     /// Control groups from its own on, or the host's. What the command sees as the root of their tree, that is
     #[arg(long, value_enum, value_name = "private|host", hide_possible_values = true, default_value_t = Namespace::Private, help_heading = "Namespaces")]
     pub cgroupns: Namespace,
+
+    /// Take options from a file, or by NAME [repeatable]. A file is named with a slash; NAME is agent, browser, build,
+    /// service, shell or one of yours (docs/profiles.md). What comes later wins, and the command line always
+    #[arg(long = "profile", value_name = "FILE|NAME", help_heading = "Profiles")]
+    pub profiles: Vec<OsString>,
+
+    /// Write these options as one profile, and do nothing. With those of the profiles that are named, to stdout
+    #[arg(long, help_heading = "Profiles")]
+    pub print_profile: bool,
+
+    /// All words behind `nsl run`, where some of them come from profiles
+    #[arg(skip)]
+    pub merged: Option<Vec<OsString>>,
 
     /// Show what would be done, and do nothing
     #[arg(long, help_heading = "Insight")]
