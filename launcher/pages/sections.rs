@@ -54,6 +54,10 @@ const RUN: Sections = Sections {
         STATE,
         LOGS,
         STORE,
+        (
+            "/etc/nsl/profiles/NAME.toml, ~/.config/nsl/profiles/NAME.toml",
+            "What --profile NAME finds, one's own before the machine's; else one that comes with nsl.",
+        ),
         ("/etc/subuid, /etc/subgid", "Which ids an ordinary user may give to others inside, for --userns."),
         ("/etc/resolv.conf, /etc/hosts", "What those of the same names inside are made from."),
     ],
