@@ -13,7 +13,7 @@ const COMPLETE_IN_ZSH: &str = include_str!("pages/complete.zsh");
 const COMPLETE_IN_FISH: &str = include_str!("pages/complete.fish");
 
 /// Where they are, made once.
-fn pages() -> &'static Path {
+pub fn pages() -> &'static Path {
     static PAGES: OnceLock<PathBuf> = OnceLock::new();
     PAGES.get_or_init(|| {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
