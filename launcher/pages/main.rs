@@ -1,5 +1,5 @@
-//! `make pages`: writes the man pages and the completions of bash, zsh and fish, all made from the definitions that nsl
-//! reads its command line by, and from what nsl-init says of itself. No part of nsl.
+//! `make pages`: writes the man pages and the completions of bash, zsh and fish, made from the definitions that nsl reads
+//! its command line by, and from what nsl-init says of itself; and the notices of what is linked in. No part of nsl.
 
 #[allow(dead_code, reason = "nsl uses all of it")]
 #[path = "../src/security/capabilities.rs"]
@@ -10,6 +10,7 @@ mod cli;
 mod completions;
 mod init;
 mod man;
+mod notices;
 mod sections;
 
 use clap::CommandFactory;
@@ -21,7 +22,7 @@ use std::path::Path;
 fn main() -> Result<(), Box<dyn Error>> {
     let directory = std::env::args_os().nth(1).ok_or("usage: pages DIRECTORY")?;
     let directory = Path::new(&directory);
-    for (name, files) in [("man", man_pages()?), ("completions", completions::all())] {
+    for (name, files) in [("man", man_pages()?), ("completions", completions::all()), (".", notices::all()?)] {
         let directory = directory.join(name);
         fs::create_dir_all(&directory)?;
         for (file, text) in files {
