@@ -17,22 +17,20 @@ Free Software Foundation and others: LGPL-2.1 or later, at the end\n";
 const RULE: &str = "\n\n----------------------------------------------------------------------\n\n";
 
 pub fn all() -> Result<Files, Box<dyn Error>> {
-    let metadata = metadata()?;
-    let packages = by_id(&metadata["packages"]);
-    let nodes = by_id(&metadata["resolve"]["nodes"]);
-    let is_linked = |id: &str| packages.get(id).is_some_and(|package| !is_for_the_compiler(package));
-    let mut linked = BTreeSet::new();
-    for (id, _) in packages.iter().filter(|(_, package)| package["source"].is_null()) {
-        follow(id, &nodes, &is_linked, &mut linked);
-    }
+    let metadata: Value =
+        serde_json::from_str(&cargo(&["metadata", "--format-version", "1", "--filter-platform", "host-tuple"])?)?;
+    let packages = metadata["packages"].as_array().ok_or("cargo knows no packages")?;
+    let linked = linked()?;
     // A text that is the same for many is there once.
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for package in linked.iter().filter_map(|id| packages.get(*id)).filter(|package| !package["source"].is_null()) {
+    for package in packages.iter().filter(|package| !package["source"].is_null()) {
         let word = |key: &str| package[key].as_str().unwrap_or_default();
-        let directory = Path::new(word("manifest_path")).parent().ok_or("a manifest lies in a directory")?;
-        let name = format!("{} {} ({})", word("name"), word("version"), word("license"));
-        let text = licence(directory).ok_or_else(|| format!("{name} has no licence in {}", directory.display()))?;
-        texts.entry(text).or_default().push(name);
+        let name = format!("{} {}", word("name"), word("version"));
+        if linked.contains(&name) {
+            let directory = Path::new(word("manifest_path")).parent().ok_or("a manifest lies in a directory")?;
+            let text = licence(directory).ok_or_else(|| format!("{name} has no licence in {}", directory.display()))?;
+            texts.entry(text).or_default().push(format!("{name} ({})", word("license")));
+        }
     }
     let mut texts: Vec<_> = texts.into_iter().map(|(text, names)| (names.join("\n"), text)).collect();
     texts.sort();
@@ -42,42 +40,21 @@ pub fn all() -> Result<Files, Box<dyn Error>> {
     Ok(vec![("NOTICES".to_owned(), HEAD.to_owned() + &parts.collect::<String>() + "\n")])
 }
 
-fn metadata() -> Result<Value, Box<dyn Error>> {
+/// NAME VERSION of each crate that is in the programs: what builds or tests them is not, nor are procedural macros. The
+/// metadata would not tell: to them a feature that is off for this program may be on.
+fn linked() -> Result<BTreeSet<String>, Box<dyn Error>> {
+    let programs = ["tree", "--package", "nsl", "--package", "nsl-init", "--edges", "normal,no-proc-macro"];
+    let tree = cargo(&[&programs[..], &["--prefix", "none", "--no-dedupe", "--format", "{p}"]].concat())?;
+    Ok(tree.lines().map(|line| line.replace(" v", " ")).collect())
+}
+
+fn cargo(arguments: &[&str]) -> Result<String, Box<dyn Error>> {
     let mut cargo = Command::new(std::env::var_os("CARGO").ok_or("cargo runs this: make pages")?);
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    cargo.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", "host-tuple"]);
-    let output = cargo.output()?;
+    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).arg("--locked").output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }
-    Ok(serde_json::from_slice(&output.stdout)?)
-}
-
-fn by_id(list: &Value) -> BTreeMap<&str, &Value> {
-    let list = list.as_array().into_iter().flatten();
-    list.filter_map(|entry| Some((entry["id"].as_str()?, entry))).collect()
-}
-
-/// A procedural macro: the compiler runs it.
-fn is_for_the_compiler(package: &Value) -> bool {
-    let mut targets = package["targets"].as_array().into_iter().flatten();
-    targets.any(|target| target["kind"][0] == "proc-macro")
-}
-
-/// A package and all that it is linked with: what builds or tests it is not in the program.
-fn follow<'a>(
-    id: &'a str,
-    nodes: &BTreeMap<&str, &'a Value>,
-    is_linked: &impl Fn(&str) -> bool,
-    linked: &mut BTreeSet<&'a str>,
-) {
-    let Some(node) = nodes.get(id).filter(|_| is_linked(id) && linked.insert(id)) else { return };
-    for dependency in node["deps"].as_array().into_iter().flatten() {
-        let mut kinds = dependency["dep_kinds"].as_array().into_iter().flatten();
-        if let Some(id) = dependency["pkg"].as_str().filter(|_| kinds.any(|kind| kind["kind"].is_null())) {
-            follow(id, nodes, is_linked, linked);
-        }
-    }
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// The text of the licence that is taken of those which a crate offers: MIT's, or else the one that there is.

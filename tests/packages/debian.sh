@@ -17,7 +17,7 @@ fetch_debian() {
         --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr "$debian_suite" "$debian.new.tar" >"$cache/debian.log" 2>&1 || {
         tail -n 20 "$cache/debian.log" >&2
         echo "packages: a root of Debian cannot be made (hint: see $cache/debian.log)" >&2
-        exit 1
+        return 1
     }
     mv "$debian.new.tar" "$debian"
 }
@@ -28,6 +28,7 @@ commands_of() { sed -n "/^\`\`\`sh $1\$/,/^\`\`\`\$/ { /^\`\`\`/! p }" docs/inst
 # Runs guest.sh there, which says what passed.
 run_in_debian() {
     local guest=$work/guest name
+    fetch_debian || return
     mkdir "$guest"
     cp "$tarball" "$deb" "$dist/SHA256SUMS" "$here/guest.sh" tests/vm/checks.sh "$guest/"
     for name in sums deb 'deb gone' tarball 'tarball gone'; do

@@ -16,7 +16,7 @@ said=$work/said
 target=$(realpath "${CARGO_TARGET_DIR:-target}")
 version=$(launcher/packaging/version)
 tarball=$dist/nsl-$version-$(uname -m).tar.gz
-deb=$(echo "$dist"/nsl_*_"$(dpkg --print-architecture)".deb)
+deb=$(echo "$dist/nsl_$(tr - '~' <<<"$version")"-*_"$(dpkg --print-architecture)".deb)
 
 # What root has, for whom one installs: no cargo, no rustc.
 bare() { env --ignore-environment PATH=/usr/sbin:/usr/bin:/sbin:/bin CARGO_TARGET_DIR="$target" "$@"; }
@@ -85,7 +85,6 @@ are_made_the_same_twice() {
     (umask 077 && TZ=Asia/Tokyo LC_ALL=C.UTF-8 launcher/packaging/dist "$work/again" && launcher/packaging/deb "$work/again")
     cmp "$tarball" "$work/again/${tarball##*/}"
     cmp "$deb" "$work/again/${deb##*/}"
-    cmp "$dist/SHA256SUMS" "$work/again/SHA256SUMS"
 }
 lintian_has_no_objection() {
     is "$(lintian --allow-root --fail-on error,warning "$deb")" ""
@@ -98,7 +97,6 @@ control_data_is_right() {
 }
 
 . "$here/debian.sh"
-fetch_debian
 check "make install needs no cargo, and no umask hides what it puts there" installs_without_cargo
 check "make uninstall leaves what others put there" uninstalls_what_it_installed
 check "directories are those that one names" takes_other_directories
@@ -110,6 +108,10 @@ check "the same files give the same packages" are_made_the_same_twice
 check "lintian has no objection to the Debian package" lintian_has_no_objection
 check "the Debian package needs nothing, and runs nothing when installed" control_data_is_right
 summary
-echo "# in a fresh Debian"
-run_in_debian || failed=$((failed + 1))
+if [ "$(id -u)" = 0 ] || [ -n "${NSL_TESTS_MUST_RUN:-}" ]; then
+    echo "# in a fresh Debian"
+    run_in_debian || failed=$((failed + 1))
+else
+    echo "# not tried in a fresh Debian, which only root can"
+fi
 [ "$failed" = 0 ]
