@@ -123,7 +123,9 @@ fn notices_have_every_crate_that_is_linked_in() {
 }
 
 fn is_version(word: &str) -> bool {
-    word.split('.').count() == 3 && word.starts_with(|first: char| first.is_ascii_digit())
+    // What stands behind a plus is told of a version, and no part of its number.
+    word.split('+').next().is_some_and(|number| number.split('.').count() == 3)
+        && word.starts_with(|first: char| first.is_ascii_digit())
 }
 
 /// What bash, zsh or fish offers at the end of a line.
