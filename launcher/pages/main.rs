@@ -1,5 +1,6 @@
 //! `make pages`: writes the man pages, the completions of bash, zsh and fish, and parts of docs/reference.md, all made
-//! from the definitions that nsl reads its command line by, and from what nsl-init says of itself. No part of nsl.
+//! from the definitions that nsl reads its command line by, and from what nsl-init says of itself; and the notices of what
+//! is linked in. No part of nsl.
 
 #[allow(dead_code, reason = "nsl uses all of it")]
 #[path = "../src/security/capabilities.rs"]
@@ -10,6 +11,7 @@ mod cli;
 mod completions;
 mod init;
 mod man;
+mod notices;
 mod reference;
 mod sections;
 
@@ -29,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("man", man_pages(&nsl, &init)),
         ("completions", completions::all()),
         ("reference", reference::parts(&nsl, &init)),
+        (".", notices::all()?),
     ];
     for (name, files) in kinds {
         let directory = directory.join(name);
