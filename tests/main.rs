@@ -45,6 +45,7 @@ mod plan;
 mod podman;
 mod ports;
 mod process;
+mod profiles;
 mod pty;
 mod real;
 mod refusals;

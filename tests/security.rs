@@ -97,5 +97,6 @@ fn landlock_rules_that_cannot_be_are_refused() {
     run("ro=usr").assert_refused(125, &["the Landlock rule 'ro=usr'", "not absolute"]);
     run("/usr").assert_refused(125, &["ro=PATH"]);
     run("ro=/no/where").assert_refused(125, &["ro=/no/where: No such file", "inside the sandbox"]);
+    run("ro=/usr,ro=-/no/where").assert_prints("");
     run("rw=/tmp").assert_refused(126, &["execute sh: Permission denied", "ro=/usr"]);
 }

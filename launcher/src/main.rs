@@ -27,6 +27,7 @@ mod notify;
 mod pidfile;
 mod plan;
 mod preserve;
+mod profile;
 mod replace;
 mod restart;
 mod rlimit;
@@ -53,6 +54,7 @@ use clap::error::ErrorKind;
 use cli::{Cli, Command, LogLevel};
 use error::Error;
 use nsl_shared::exit;
+use profile::Misread;
 use rustix::fs::{Mode, OFlags};
 use std::error::Error as _;
 use std::io::Write;
@@ -66,11 +68,15 @@ fn nsl() -> u8 {
         Ok(opened) => !opened.contains(&1),
         Err(error) => return fail(&Error::io("open /dev/null for a stream that is closed", &error.into())),
     };
-    let cli = match Cli::read() {
+    let cli = match Cli::read(profile::run) {
         Ok(cli) => cli,
-        Err(error) => return misread(&error),
+        Err(Misread::Words(error)) => return misread(&error),
+        Err(Misread::Profile(error)) => return fail(&error),
     };
     let result = match cli.command {
+        Command::Run(arguments) if arguments.print_profile => {
+            profile::print(arguments.merged.as_deref().unwrap_or_default())
+        }
         Command::Run(arguments) => timings::start(&arguments, begun).and_then(|()| {
             log::start(arguments.log_level);
             run::run(&arguments)

@@ -221,7 +221,7 @@ fn tini_gets_a_signal_when_its_parent_ends() {
 fn command_that_may_not_be_signalled_does_not_end_the_init() {
     let host = peers!();
     host.sh("cp /usr/bin/setpriv /tmp/test/setpriv; chmod u+s /tmp/test/setpriv");
-    let script = "echo up; exec /tmp/test/setpriv --reuid 0 sh -c 'sleep 0.3; exit 6'";
+    let script = "echo up; exec /tmp/test/setpriv --reuid 0 sh -c 'cat; exit 6'";
     for (whose, name, code) in [
         (Theirs, "tini", 1),
         (Ours, "tini", 6),

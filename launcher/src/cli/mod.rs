@@ -1,9 +1,11 @@
-//! The command line as clap reads it: words, no decisions, no I/O. `spec` gives them their meaning.
+//! The command line as clap reads it: words, no decisions, no I/O. `profile` adds those of profiles, `spec` gives them
+//! their meaning.
 
 mod check;
 mod exec;
 pub mod help;
 pub mod near;
+mod quick;
 mod run;
 mod service;
 pub mod texts;
@@ -32,11 +34,21 @@ impl Cli {
     /// The words that nsl was called with.
     ///
     /// clap makes a table of every option of every subcommand, and takes it apart again. `nsl run` and `nsl exec`, whose
-    /// starts are waited for, make their own and leave it; what cannot be read so is read again for the message.
-    pub fn read() -> Result<Self, clap::Error> {
+    /// starts are waited for, do without, or make their own and leave it; what cannot be read so is read again for the
+    /// message.
+    ///
+    /// `with_profiles` gives the options where some come from profiles, and none where the words name none.
+    pub fn read<E: From<clap::Error>>(with_profiles: impl FnOnce() -> Result<Option<Run>, E>) -> Result<Self, E> {
         let mut words = std::env::args_os().skip(1).peekable();
         let command = match words.peek().and_then(|word| word.to_str()) {
-            Some("run") => alone(words).map(|run| Command::Run(Box::new(run))),
+            Some("run") => {
+                let read = quick::read(std::env::args_os().skip(2)).or_else(|| alone(words));
+                let run = match read.filter(|run| !run.has_profile()) {
+                    None => with_profiles()?,
+                    run => run,
+                };
+                run.map(|run| Command::Run(Box::new(run)))
+            }
             Some("exec") => alone(words).map(Command::Exec),
             _ => None,
         };
@@ -44,13 +56,20 @@ impl Cli {
             return Ok(Self { command });
         }
         let words = asked_for_help(std::env::args_os().collect());
-        Self::try_parse_from(words.clone()).map_err(|error| match error.kind() {
+        let read = Self::try_parse_from(words.clone()).map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 let form = if words.iter().any(|word| word == "--help") { Form::Full } else { Form::Brief };
                 help::dress(Self::command(), form).try_get_matches_from(words).err().unwrap_or(error)
             }
             _ => error,
-        })
+        });
+        read.map_err(E::from)
+    }
+}
+
+impl Run {
+    fn has_profile(&self) -> bool {
+        self.print_profile || !self.profiles.is_empty()
     }
 }
 
@@ -218,7 +237,8 @@ mod tests {
         let run = cli.find_subcommand("run").unwrap();
         let mut headings: Vec<_> = run.get_arguments().filter_map(clap::Arg::get_help_heading).collect();
         headings.dedup();
-        let expected = ["Root", "Network", "Process", "Life", "Limits", "Security", "Namespaces", "Insight"];
+        let expected =
+            ["Root", "Network", "Process", "Life", "Limits", "Security", "Namespaces", "Profiles", "Insight"];
         assert_eq!(headings, expected);
         assert!(run.get_opts().all(|option| option.get_help_heading().is_some()));
     }

@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-#[derive(Args)]
+#[derive(Args, Default)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 #[expect(clippy::struct_excessive_bools, reason = "each is one option of the command line")]
 #[expect(clippy::struct_field_names, reason = "the option is called so")]
 pub struct Run {
@@ -232,8 +233,8 @@ pub struct Run {
         help_heading = "Security")]
     pub no_new_privs: Option<bool>,
 
-    /// Let the command reach only these paths [repeatable]. ro= is to read and execute, rw= to write too; /dev is
-    /// always there
+    /// Let the command reach only these paths [repeatable]. ro= is to read and execute, rw= to write too; ro=-PATH may be
+    /// missing, and /dev is always there
     #[arg(long, value_name = "ro=PATH,...", help_heading = "Security")]
     pub landlock: Vec<String>,
 
@@ -271,6 +272,19 @@ pub struct Run {
     /// Control groups from its own on, or the host's. What the command sees as the root of their tree, that is
     #[arg(long, value_enum, value_name = "private|host", hide_possible_values = true, default_value_t = Namespace::Private, help_heading = "Namespaces")]
     pub cgroupns: Namespace,
+
+    /// Take options from a file, or by NAME [repeatable]. A file is named with a slash; NAME is agent, browser, build,
+    /// service, shell or one of yours (docs/profiles.md). What comes later wins, and the command line always
+    #[arg(long = "profile", value_name = "FILE|NAME", help_heading = "Profiles")]
+    pub profiles: Vec<OsString>,
+
+    /// Write these options as one profile, and do nothing. With those of the profiles that are named, to stdout
+    #[arg(long, help_heading = "Profiles")]
+    pub print_profile: bool,
+
+    /// All words behind `nsl run`, where some of them come from profiles
+    #[arg(skip)]
+    pub merged: Option<Vec<OsString>>,
 
     /// Show what would be done, and do nothing
     #[arg(long, help_heading = "Insight")]
@@ -348,7 +362,7 @@ impl NetworkKind {
     /// What --network can begin with; the words before a colon are followed by a value.
     pub const WORDS: [&str; 7] = ["veth", "pasta", "none", "host", "veth:", "ns:", "container:"];
 
-    fn parse(text: &str) -> Result<Self, Refused> {
+    pub(super) fn parse(text: &str) -> Result<Self, Refused> {
         match text.split_once(':') {
             None if text == "veth" => Ok(Self::Veth(None)),
             None if text == "pasta" => Ok(Self::Pasta),
@@ -403,14 +417,16 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 /// The words are podman's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Namespace {
+    #[default]
     Private,
     Host,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Proc {
+    #[default]
     New,
     Host,
 }
@@ -421,9 +437,10 @@ pub enum TimingsFormat {
     Json,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, ValueEnum)]
 pub enum LogLevel {
     Error,
+    #[default]
     Warn,
     Info,
     Debug,

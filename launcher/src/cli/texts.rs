@@ -190,6 +190,19 @@ const CLEAN: Text = Text {
     status: "0 if nothing is left; 125 if something had to stay, or nsl itself failed.",
 };
 
+const CHECK: Text = Text {
+    usage: None,
+    notes: &[
+        "A line each: ok; limited, where something of nsl's is not to be had; missing, where nsl run does not work; absent, \
+         where only who asks for it needs it; unknown, where it could not be tried. What mends it stands behind \"hint:\". \
+         The last line is the sum.",
+        "What only a trial tells is tried: sandboxes start and end, the network of root's in one of its own. Nothing of this \
+         host's is changed; its kernel may load the modules that nsl run would have it load.",
+    ],
+    examples: &[],
+    status: "0 if nsl run works, 1 if it does not; 125 if nsl check itself failed.",
+};
+
 const NONE: Text = Text { usage: None, notes: &[], examples: &[], status: PLAIN };
 
 pub fn of(subcommand: &str) -> &'static Text {
@@ -208,6 +221,7 @@ pub fn of(subcommand: &str) -> &'static Text {
         "diff" => &DIFF,
         "apply" => &APPLY,
         "init" => &INIT,
+        "check" => &CHECK,
         "clean" => &CLEAN,
         _ => &NONE,
     }

@@ -3,6 +3,8 @@
 
 mod words;
 
+pub use words::rewritten;
+
 use crate::cli::Run;
 use crate::error::{Error, Result};
 use nix::errno::Errno;

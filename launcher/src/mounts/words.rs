@@ -143,6 +143,24 @@ fn fields(text: &[u8], step: impl Fn() -> String) -> Result<Fields> {
     Ok(fields)
 }
 
+/// A --mount with other values for some of its keys; none if it cannot be read.
+pub fn rewritten(text: &[u8], mut value: impl FnMut(&[u8], &[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+    let words = split(text)?.into_iter().map(|word| {
+        let end = word.iter().position(|byte| *byte == b'=');
+        let new = end.and_then(|end| Some([&word[..=end], &value(&word[..end], &word[end + 1..])?].concat()));
+        quoted(new.unwrap_or(word))
+    });
+    Some(words.collect::<Vec<_>>().join(&b','))
+}
+
+fn quoted(word: Vec<u8>) -> Vec<u8> {
+    if !word.iter().any(|byte| matches!(byte, b',' | b'"')) {
+        return word;
+    }
+    let doubled = word.into_iter().flat_map(|byte| if byte == b'"' { vec![byte, byte] } else { vec![byte] });
+    [b'"'].into_iter().chain(doubled).chain([b'"']).collect()
+}
+
 /// Comma-separated values; one that begins with a quote ends with one, and holds two for each of its own.
 fn split(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();

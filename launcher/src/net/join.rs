@@ -143,6 +143,11 @@ impl Visit {
         self.go_back().map_err(|errno| Error::os("go back to nsl's own network", Errno::from_raw(errno.raw_os_error())))
     }
 
+    /// Whoever may go where he is already may come back.
+    pub(super) fn may_go_back(home: &OwnedFd) -> bool {
+        move_into_link_name_space(home.as_fd(), Some(LinkNameSpaceType::Network)).is_ok()
+    }
+
     pub(super) fn go_back(self) -> rustix::io::Result<()> {
         move_into_link_name_space(self.home.as_fd(), Some(LinkNameSpaceType::Network))
     }

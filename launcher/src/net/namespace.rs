@@ -24,12 +24,14 @@ impl AsFd for Namespace {
     }
 }
 
-/// Where nsl comes back to. Without a /proc there is no way back: then the namespace is clone3's to make.
+/// Where nsl comes back to. There may be no way back, without a /proc, or for root of a user namespace that the network
+/// does not belong to: then the namespace is clone3's to make.
 pub struct Home(OwnedFd);
 
 impl Home {
     pub fn open() -> Option<Self> {
-        open_own().ok().map(Self)
+        let home = open_own().ok()?;
+        Visit::may_go_back(&home).then_some(Self(home))
     }
 
     /// Makes a network with nothing but lo, which is up. nsl is in it for this time only.

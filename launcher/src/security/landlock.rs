@@ -21,20 +21,24 @@ pub struct Rule {
     /// As it is seen inside.
     pub path: PathBuf,
     pub writable: bool,
+    /// Without the path, the rule is left out.
+    pub optional: bool,
 }
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", if self.writable { "rw" } else { "ro" }, self.path.display())
+        let optional = if self.optional { "-" } else { "" };
+        write!(f, "{}={optional}{}", if self.writable { "rw" } else { "ro" }, self.path.display())
     }
 }
 
 /// Reads lists such as `ro=/usr,rw=/tmp`. Whatever they name, /dev is there to be used: all in it is the sandbox's own.
+/// As in units of systemd, a path behind `-` may be missing.
 pub fn rules(lists: &[String]) -> Result<Vec<Rule>> {
     if lists.is_empty() {
         return Ok(Vec::new());
     }
-    let mut rules = vec![Rule { path: "/dev".into(), writable: true }];
+    let mut rules = vec![Rule { path: "/dev".into(), writable: true, optional: false }];
     for text in lists.iter().flat_map(|list| list.split(',')) {
         let step = || format!("use the Landlock rule '{text}'");
         let (writable, path) = match text.split_once('=') {
@@ -42,10 +46,11 @@ pub fn rules(lists: &[String]) -> Result<Vec<Rule>> {
             Some(("rw", path)) => (true, path),
             _ => return Err(Error::new(step(), "it is neither ro=PATH nor rw=PATH")),
         };
+        let (optional, path) = path.strip_prefix('-').map_or((false, path), |path| (true, path));
         if !Path::new(path).is_absolute() {
             return Err(Error::new(step(), "its path is not absolute"));
         }
-        rules.push(Rule { path: path.into(), writable });
+        rules.push(Rule { path: path.into(), writable, optional });
     }
     check_kernel()?;
     Ok(rules)
@@ -87,7 +92,10 @@ pub fn ruleset(rules: &[Rule], open: impl Fn(&Path) -> rustix::io::Result<OwnedF
     let mut ruleset = empty(CompatLevel::BestEffort, NEWEST).map_err(|_| Errno::OPNOTSUPP)?;
     for rule in rules {
         let access = if rule.writable { AccessFs::from_all(NEWEST) } else { AccessFs::from_read(NEWEST) };
-        let path = open(&rule.path)?;
+        let path = match open(&rule.path) {
+            Err(Errno::NOENT) if rule.optional => continue,
+            path => path?,
+        };
         ruleset = ruleset.add_rule(PathBeneath::new(path, access)).map_err(|_| Errno::INVAL)?;
     }
     Option::<OwnedFd>::from(ruleset).ok_or(Errno::OPNOTSUPP)
@@ -105,12 +113,13 @@ mod tests {
     #[test]
     fn lists_add_up_and_dev_is_always_there() {
         assert_eq!(shown(&["ro=/usr,rw=/tmp", "ro=/etc"]).unwrap(), ["rw=/dev", "ro=/usr", "rw=/tmp", "ro=/etc"]);
+        assert_eq!(shown(&["ro=-/opt"]).unwrap(), ["rw=/dev", "ro=-/opt"]);
         assert!(shown(&[]).unwrap().is_empty());
     }
 
     #[test]
     fn what_is_no_rule_is_refused() {
-        for bad in ["", "/usr", "rx=/usr", "ro=usr", "ro=", "ro=/usr,"] {
+        for bad in ["", "/usr", "rx=/usr", "ro=usr", "ro=", "ro=-", "ro=-usr", "ro=/usr,"] {
             assert!(shown(&[bad]).is_err(), "{bad}");
         }
     }

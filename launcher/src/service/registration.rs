@@ -48,7 +48,11 @@ impl Service {
             words.map(|word| word.to_string_lossy().into_owned()).collect()
         };
         let claim = Claim::take(run.name.as_deref()).map_err(hints::states)?;
-        let options: Vec<_> = std::env::args_os().collect();
+        let mut options: Vec<_> = std::env::args_os().collect();
+        if let Some(merged) = &run.merged {
+            // A profile may say something else tomorrow.
+            options.splice(2.., merged.iter().cloned());
+        }
         let state = State {
             version: VERSION,
             name: claim.name().to_owned(),

@@ -6,6 +6,7 @@ mod quote;
 
 use crate::cli::{Run, Unit};
 use crate::error::{Error, Result};
+use crate::profile;
 use crate::restart::Policy;
 use crate::service;
 use crate::signals;
@@ -42,7 +43,7 @@ const DROPPED: [&str; 13] = [
 pub fn unit(unit: &Unit) -> Result<u8> {
     let (words, directory) = match &unit.name {
         Some(name) => service::options(name)?,
-        None => (unit.words.clone(), std::env::current_dir().ok()),
+        None => (with_profiles(&unit.words)?, std::env::current_dir().ok()),
     };
     let run = crate::cli::read_run(&words).map_err(|cause| Error::new(STEP, cause).hint("see nsl run --help"))?;
     refuse(&run)?;
@@ -53,6 +54,14 @@ pub fn unit(unit: &Unit) -> Result<u8> {
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     written.map(|()| 0).map_err(|error| Error::io("write the unit", &error))
+}
+
+/// What a unit does is written in it, and not in a profile that may change.
+fn with_profiles(words: &[OsString]) -> Result<Vec<OsString>> {
+    match profile::merged(words)? {
+        Some(merged) if merged.print => Err(Error::new(STEP, "nothing would run").hint("leave --print-profile out")),
+        merged => Ok(merged.map_or_else(|| words.to_vec(), |merged| merged.words)),
+    }
 }
 
 /// What there is nobody for in a unit.
