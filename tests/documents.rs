@@ -1,5 +1,5 @@
-//! Runs what README.md, the other documents beside it and those in docs/ tell a reader to run, as root in a host of
-//! its own.
+//! Runs what README.md, the other documents beside it and those in docs/ and docs/howto/ tell a reader to run, as root
+//! in a host of its own.
 //!
 //! A fence marked `sh` is run. If one of its lines begins with `$ `, it is a session: each such line is a command
 //! (one that ends with `\` goes on in the next line), and the lines behind it are what it prints, stderr included. `…`
@@ -10,7 +10,7 @@
 //! indented code or between backticks.
 //!
 //! A fence of another language (`text`, `console-example`, `rust` …) is not run; `sh podman` is one, which `embedding`
-//! runs. One without a language, one that says `bash`, `shell` or `console`, and one that is never closed are mistakes.
+//! runs, `sh user` one of `userns`, `sh terminal` one of `howto`. One without a language, one that says `bash`, `shell` or `console`, and one that is never closed are mistakes.
 
 use crate::harness::{Host, VIEW};
 use std::fmt::Write as _;
@@ -143,7 +143,7 @@ fn rules(makefile: &str) -> Vec<&str> {
 }
 
 /// Is this what was shown?
-fn is_as_shown(printed: &[&str], shown: &[&str]) -> bool {
+pub fn is_as_shown(printed: &[&str], shown: &[&str]) -> bool {
     match shown.split_first() {
         None => printed.is_empty(),
         Some((&"…", rest)) => (0..=printed.len()).any(|skipped| is_as_shown(&printed[skipped..], rest)),
@@ -164,14 +164,14 @@ fn line_is_as_shown(line: &str, shown: &str) -> bool {
 }
 
 /// Lines without white space at their ends, and without empty ones at the end of all.
-fn trimmed(text: &str) -> Vec<&str> {
+pub fn trimmed(text: &str) -> Vec<&str> {
     text.trim_end().lines().map(str::trim_end).collect()
 }
 
 /// The documents, by their paths in the project.
-fn documents() -> Vec<PathBuf> {
+pub fn documents() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for folder in ["", "docs"] {
+    for folder in ["", "docs", "docs/howto"] {
         let entries = fs::read_dir(Path::new(ROOT).join(folder)).into_iter().flatten().flatten();
         found.extend(entries.map(|entry| Path::new(folder).join(entry.file_name())));
     }
@@ -242,7 +242,7 @@ impl Drop for Place {
 
 #[test]
 fn documents_say_what_happens() {
-    let mut host = crate::host!("bash", "busybox", "ps", "python3");
+    let mut host = crate::host!("bash", "busybox", "curl", "git", "make", "ps", "python3", "strace");
     host.unlock("/var/tmp");
     let mut failures = String::new();
     let mut count = 0;

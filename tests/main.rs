@@ -21,6 +21,7 @@ mod health;
 mod help;
 mod hostile;
 mod hosts;
+mod howto;
 mod ids;
 mod init;
 mod jobs;
