@@ -2,7 +2,8 @@
 //! all documents lead. Their other commands `documents` runs.
 
 use crate::documents::{ROOT, documents, is_as_shown, trimmed};
-use crate::harness::{DIR, Host};
+use crate::harness::{DIR, Host, NSL};
+use crate::podman::Podman;
 use crate::pty::Pty;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -136,13 +137,23 @@ fn a_job_of_gitlab_does_what_the_page_says() {
 }
 
 #[test]
-fn what_gitlabs_runner_reads_is_toml() {
-    let host = crate::host!("python3");
-    let script = "import sys, tomllib; print(*tomllib.loads(sys.stdin.read())['runners']['docker'])";
-    host.command("python3", ["-c", script])
-        .stdin(fence("docs/howto/ci.md", "toml"))
-        .run()
-        .assert_prints("security_opt");
+fn a_container_of_gitlabs_runner_holds_a_sandbox_as_the_page_says() {
+    let mut host = crate::host!("podman", "runc", "busybox", "python3");
+    let podman = Podman::new(&mut host);
+    podman.host.sh(&format!("cp {NSL} {DIR}/root/nsl"));
+    let script = "import sys, tomllib; print(*tomllib.loads(sys.stdin.read())['runners']['docker']['security_opt'])";
+    let output = podman.host.command("python3", ["-c", script]).stdin(fence("docs/howto/ci.md", "toml")).run();
+    let said = output.assert_code(0).stdout();
+    assert!(read("docs/howto/ci.md").contains("`nsl run --proc host --profile build -- make test`"));
+    let run = |options: &[&str], words: &[&str]| {
+        let words = [&["/nsl", "run"], words, &["--network", "none", "--", "echo", "built"]].concat();
+        podman.run(options, &words).run()
+    };
+    let options: Vec<_> = said.split_whitespace().flat_map(|option| ["--security-opt", option]).collect();
+    run(&options, &["--proc", "host"]).assert_prints("built");
+    // Both are needed.
+    run(&[], &["--proc", "host"]).assert_code(125);
+    run(&options, &[]).assert_code(125);
 }
 
 /// The anchor that a heading gets: lower case, spaces as dashes, no other signs.
