@@ -125,7 +125,12 @@ fn target(bytes: &[u8], step: impl Fn() -> String) -> Result<PathBuf> {
 
 /// A file or directory of the host; a relative path is one from the working directory on.
 fn source(bytes: &[u8], step: impl Fn() -> String) -> Result<PathBuf> {
-    std::fs::canonicalize(OsStr::from_bytes(bytes)).map_err(|error| Error::io(step(), &error))
+    std::fs::canonicalize(OsStr::from_bytes(bytes)).map_err(|error| {
+        let is_absent = error.kind() == std::io::ErrorKind::NotFound;
+        let error = Error::io(step(), &error);
+        // Docker makes a directory then, which is seldom what was meant.
+        if is_absent { error.hint("its source is not on this host: mkdir makes a directory") } else { error }
+    })
 }
 
 /// A directory that the caller may look into, as a layer.
