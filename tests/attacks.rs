@@ -17,7 +17,9 @@ mod privileges;
 mod rootfs;
 mod terminal;
 
+use crate::documents::ROOT;
 use crate::harness::{DIR, Host, Invocation, Output};
+use std::fs;
 
 /// A script for sh, or perl, in a sandbox without a network: `nsl run --network none OPTIONS -- PROGRAM … SCRIPT`.
 fn sandbox<'a>(host: &'a Host, options: &[&str], command: &[&str]) -> Invocation<'a> {
@@ -87,4 +89,23 @@ fn the_document_names_the_tests_and_the_tests_are_there() {
     named.sort_unstable();
     tests.sort_unstable();
     assert_eq!(named, tests);
+}
+
+/// Behind the name of a file the document has names of tests that are in it.
+#[test]
+fn the_tests_of_the_defences_are_there_by_their_names() {
+    let document = include_str!("../docs/security.md");
+    let (_, rest) = document.split_once("## The defences").expect("there is such a part");
+    let (part, _) = rest.split_once("\n## ").expect("another follows");
+    let mut count = 0;
+    for row in part.lines().filter(|line| line.starts_with("| ") && line.contains(".rs`")) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let file = format!("{ROOT}/tests/{}", cells[1].trim_matches('`'));
+        let source = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        for name in cells[2].split('`').skip(1).step_by(2) {
+            count += 1;
+            assert!(source.contains(&format!("#[test]\nfn {name}()")), "{file} has no test {name}");
+        }
+    }
+    assert!(count > 20, "only {count} tests are named");
 }

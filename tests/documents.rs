@@ -1,5 +1,5 @@
-//! Runs what README.md, the other documents beside it and those in docs/ and docs/howto/ tell a reader to run, as root
-//! in a host of its own.
+//! Runs what README.md, the other documents beside it and those in docs/ tell a reader to run, as root in a host of
+//! its own.
 //!
 //! A fence marked `sh` is run. If one of its lines begins with `$ `, it is a session: each such line is a command
 //! (one that ends with `\` goes on in the next line), and the lines behind it are what it prints, stderr included. `…`
@@ -10,7 +10,8 @@
 //! indented code or between backticks.
 //!
 //! A fence of another language (`text`, `console-example`, `rust` …) is not run; `sh podman` is one, which `embedding`
-//! runs, `sh user` one of `userns`, `sh terminal` one of `howto`. One without a language, one that says `bash`, `shell` or `console`, and one that is never closed are mistakes.
+//! runs, and so are `sh pair` of `comparison`, `sh user` of `userns` and `sh terminal` of `howto`. One without a language,
+//! one that says `bash`, `shell` or `console`, and one that is never closed are mistakes.
 
 use crate::harness::{Host, VIEW};
 use std::fmt::Write as _;
@@ -153,7 +154,7 @@ pub fn is_as_shown(printed: &[&str], shown: &[&str]) -> bool {
     }
 }
 
-fn line_is_as_shown(line: &str, shown: &str) -> bool {
+pub fn line_is_as_shown(line: &str, shown: &str) -> bool {
     match shown.split_once('…') {
         None => line == shown,
         Some((start, rest)) => line.strip_prefix(start).is_some_and(|line| {
@@ -171,7 +172,7 @@ pub fn trimmed(text: &str) -> Vec<&str> {
 /// The documents, by their paths in the project.
 pub fn documents() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for folder in ["", "docs", "docs/howto"] {
+    for folder in ["", "docs"] {
         let entries = fs::read_dir(Path::new(ROOT).join(folder)).into_iter().flatten().flatten();
         found.extend(entries.map(|entry| Path::new(folder).join(entry.file_name())));
     }
@@ -182,10 +183,10 @@ pub fn documents() -> Vec<PathBuf> {
 }
 
 /// A directory that a view of the host's root shows too, as it would a reader's: neither /tmp nor another mount.
-struct Place(PathBuf);
+pub struct Place(PathBuf);
 
 impl Place {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let place = Self(PathBuf::from(format!("/var/tmp/nsl-documents-{}-{name}", std::process::id())));
         let bin = place.0.join("bin");
         fs::create_dir_all(&bin).expect("make a directory for the programs");
@@ -196,7 +197,7 @@ impl Place {
     }
 
     /// Runs `script` there; its exit code and what it printed.
-    fn sh(&self, host: &Host, options: &str, script: &str) -> (i32, String) {
+    pub fn sh(&self, host: &Host, options: &str, script: &str) -> (i32, String) {
         let path =
             format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", self.0.join("bin").display());
         let invocation = host.command("sh", [options, &format!("exec 2>&1\n{script}")]);
@@ -208,6 +209,22 @@ impl Place {
 }
 
 impl Block {
+    /// Has a command that comes before one of nsl's print what that one does.
+    pub fn alike(mut self) -> Self {
+        if let Run::Session(commands) = &mut self.run {
+            for index in 1..commands.len() {
+                let (before, rest) = commands.split_at_mut(index);
+                if let (Some(other), Some(own)) = (before.last_mut(), rest.first())
+                    && own.words.starts_with("nsl ")
+                    && other.prints.is_empty()
+                {
+                    other.prints.clone_from(&own.prints);
+                }
+            }
+        }
+        self
+    }
+
     /// Says what is not as the document has it. `sh` runs a script with these options; it gives the exit code, and what
     /// was printed.
     pub fn check(&self, sh: impl Fn(&str, &str) -> (i32, String)) -> Result<(), String> {

@@ -1,12 +1,12 @@
-//! docs/tour.md and docs/howto/: what their terminals, CI files and settings of other programs do, and where the links of
-//! all documents lead. Their other commands `documents` runs.
+//! docs/tour.md and docs/howto-*.md: what their terminals, CI files and settings of other programs do. Their other
+//! commands `documents` runs.
 
-use crate::documents::{ROOT, documents, is_as_shown, trimmed};
+use crate::documents::{ROOT, is_as_shown, trimmed};
 use crate::harness::{DIR, Host, NSL};
 use crate::podman::Podman;
 use crate::pty::Pty;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The path by which a shell finds nsl.
 const PATH: &str = "/run/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -113,7 +113,7 @@ fn scripts(host: &Host, file: &str) -> Vec<String> {
 #[test]
 fn a_workflow_of_github_does_what_the_page_says() {
     let Some(host) = runner() else { return };
-    let scripts = scripts(&host, &fence("docs/howto/ci.md", "yaml github"));
+    let scripts = scripts(&host, &fence("docs/howto-ci.md", "yaml github"));
     assert!(scripts.iter().any(|script| script.contains("nsl run")), "{scripts:?}");
     host.sh("chown -R daemon:daemon /tmp/test");
     for script in scripts {
@@ -127,7 +127,7 @@ fn a_workflow_of_github_does_what_the_page_says() {
 #[test]
 fn a_job_of_gitlab_does_what_the_page_says() {
     let Some(host) = runner() else { return };
-    let scripts = scripts(&host, &fence("docs/howto/ci.md", "yaml gitlab"));
+    let scripts = scripts(&host, &fence("docs/howto-ci.md", "yaml gitlab"));
     assert!(scripts.iter().any(|script| script.contains("nsl run")), "{scripts:?}");
     host.sh("chown -R 1000:1000 /tmp/test");
     for script in scripts {
@@ -142,9 +142,9 @@ fn a_container_of_gitlabs_runner_holds_a_sandbox_as_the_page_says() {
     let podman = Podman::new(&mut host);
     podman.host.sh(&format!("cp {NSL} {DIR}/root/nsl"));
     let script = "import sys, tomllib; print(*tomllib.loads(sys.stdin.read())['runners']['docker']['security_opt'])";
-    let output = podman.host.command("python3", ["-c", script]).stdin(fence("docs/howto/ci.md", "toml")).run();
+    let output = podman.host.command("python3", ["-c", script]).stdin(fence("docs/howto-ci.md", "toml")).run();
     let said = output.assert_code(0).stdout();
-    assert!(read("docs/howto/ci.md").contains("`nsl run --proc host --profile build -- make test`"));
+    assert!(read("docs/howto-ci.md").contains("`nsl run --proc host --profile build -- make test`"));
     let run = |options: &[&str], words: &[&str]| {
         let words = [&["/nsl", "run"], words, &["--network", "none", "--", "echo", "built"]].concat();
         podman.run(options, &words).run()
@@ -156,49 +156,8 @@ fn a_container_of_gitlabs_runner_holds_a_sandbox_as_the_page_says() {
     run(&options, &[]).assert_code(125);
 }
 
-/// The anchor that a heading gets: lower case, spaces as dashes, no other signs.
-fn anchor(heading: &str) -> String {
-    let heading = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
-    heading.chars().filter(|sign| sign.is_alphanumeric() || matches!(sign, '-' | '_')).collect()
-}
-
-/// The targets of a document's links that are no addresses, outside of fences.
-fn links(text: &str) -> Vec<&str> {
-    let prose = text.split("\n```").step_by(2);
-    let targets = prose.flat_map(|prose| prose.split("](").skip(1)).filter_map(|rest| rest.split(')').next());
-    targets.filter(|target| !target.contains("://")).collect()
-}
-
-/// Does this link of a document lead to a file, and to a heading of it?
-fn leads(document: &Path, link: &str) -> bool {
-    let (file, heading) = link.split_once('#').unwrap_or((link, ""));
-    let path = match file {
-        "" => document.to_owned(),
-        file => document.parent().map_or_else(PathBuf::new, |folder| folder.join(file)),
-    };
-    let Ok(text) = fs::read(Path::new(ROOT).join(&path)) else { return false };
-    let text = String::from_utf8_lossy(&text);
-    heading.is_empty() || text.lines().any(|line| line.starts_with('#') && anchor(line) == heading)
-}
-
 #[test]
-fn links_of_documents_lead_somewhere() {
-    let mut count = 0;
-    for document in documents() {
-        let text = read(&document);
-        for link in links(&text) {
-            assert!(leads(&document, link), "{}: the link {link} leads nowhere", document.display());
-            count += 1;
-        }
-    }
-    assert!(count > 20, "no document has a link");
-}
-
-#[test]
-fn sessions_links_and_headings_are_told_apart() {
+fn what_is_typed_and_what_is_shown_are_told_apart() {
     assert_eq!(typed("$ sh\n# a b\nout\nput\n# exit"), [("a b", vec!["out", "put"]), ("exit", vec![])]);
-    assert_eq!(links("[a](b.md) [c](https://d)\n```sh\n[e](f)\n```\n![g](h#i)"), ["b.md", "h#i"]);
-    assert_eq!(anchor("## A pod, and `nsl` too"), "a-pod-and-nsl-too");
-    assert!(!leads(Path::new("README.md"), "nowhere.md") && !leads(Path::new("README.md"), "#nowhere"));
-    assert!(leads(Path::new("docs/tour.md"), "../README.md"));
+    assert_eq!(fences("a\n```sh\nb\n```\n```sh c\nd\ne\n```\n", "sh c"), ["d\ne"]);
 }

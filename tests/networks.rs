@@ -79,8 +79,8 @@ fn members_reach_each_other_by_name() {
     let mut server = member(&host, "server", &[]);
     server.write(format!("{serve} & echo serving\n"));
     assert_eq!(server.line(), "serving");
-    let ask = "for i in $(seq 100); do
-        if exec 3<>/dev/tcp/server/7000; then read -r line <&3; echo $line; break; fi; done 2>/dev/null";
+    let ask = "for i in $(seq 500); do
+        if exec 3<>/dev/tcp/server/7000; then read -r line <&3; echo $line; break; fi; sleep 0.02; done 2>/dev/null";
     let output = host.nsl([&["run"], &WEB[..], &["--", "bash", "-c", ask]].concat()).run();
     output.assert_prints("from the server");
     server.signal(Signal::SIGTERM);

@@ -1,5 +1,5 @@
-//! The man pages and completions of `make pages`: made from the definitions as they are now, read by the programs that
-//! people read them with.
+//! The man pages, completions and notices of `make pages`: made from the definitions as they are now, read by the
+//! programs that people read them with.
 
 use crate::documents::ROOT;
 use crate::harness::{DIR, Host};
@@ -13,7 +13,7 @@ const COMPLETE_IN_ZSH: &str = include_str!("pages/complete.zsh");
 const COMPLETE_IN_FISH: &str = include_str!("pages/complete.fish");
 
 /// Where they are, made once.
-fn pages() -> &'static Path {
+pub fn pages() -> &'static Path {
     static PAGES: OnceLock<PathBuf> = OnceLock::new();
     PAGES.get_or_init(|| {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
@@ -98,6 +98,34 @@ fn man_pages_have_every_option_of_the_help() {
         let missing: Vec<_> = options.filter(|option| !page.contains(&format!("\n-{option}"))).collect();
         assert!(missing.is_empty(), "{name}: {missing:?} in\n{page}");
     }
+}
+
+/// cargo's own list is the measure: crates that are linked in, without procedural macros.
+#[test]
+fn notices_have_every_crate_that_is_linked_in() {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(ROOT).args(["tree", "--offline", "--package", "nsl", "--package", "nsl-init"]);
+    let output = cargo.args(["--edges", "normal,no-proc-macro", "--prefix", "none", "--format", "{p}"]).output();
+    let tree = String::from_utf8(output.expect("run cargo").stdout).unwrap();
+    let crates = tree.lines().filter(|line| !line.is_empty() && !line.starts_with("nsl"));
+    let mut crates: Vec<_> = crates.map(|line| line.trim_end_matches(" (*)").replace(" v", " ")).collect();
+    crates.sort_unstable();
+    crates.dedup();
+    let notices = fs::read_to_string(pages().join("NOTICES")).expect("the notices are there");
+    let is_one = |line: &&str| line.ends_with(')') && line.split(' ').nth(1).is_some_and(is_version);
+    let mut names: Vec<_> = notices.lines().filter(is_one).map(|line| line.split(" (").next().unwrap()).collect();
+    names.sort_unstable();
+    assert!(crates.len() > 20, "{tree}");
+    assert_eq!(names, crates);
+    for licence in ["Permission is hereby granted", "GNU LESSER GENERAL PUBLIC LICENSE"] {
+        assert!(notices.contains(licence), "{licence}");
+    }
+}
+
+fn is_version(word: &str) -> bool {
+    // What stands behind a plus is told of a version, and no part of its number.
+    word.split('+').next().is_some_and(|number| number.split('.').count() == 3)
+        && word.starts_with(|first: char| first.is_ascii_digit())
 }
 
 /// What bash, zsh or fish offers at the end of a line.

@@ -114,8 +114,8 @@ fn terminal_is_as_it_was_after_signals_that_end_the_command() {
 #[test]
 fn terminal_is_as_it_was_after_a_command_that_cannot_be_executed() {
     let host = crate::host!();
+    let before = Pty::start_with_settings(host.command("true", [""; 0]), &ODD).settings();
     let mut pty = Pty::start_with_settings(host.nsl(["run", "--network", "none", "--", "no-such-command"]), &ODD);
-    let before = pty.settings();
     assert_eq!(pty.end(), 127);
     assert_eq!(pty.settings(), before);
     let line = "nsl: cannot execute no-such-command: No such file or directory (hint: it is looked for inside the \

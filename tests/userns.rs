@@ -194,7 +194,7 @@ fn an_ordinary_user_can_do_what_the_documents_say() {
     let place = format!("/var/tmp/nsl-rootless-{}", std::process::id());
     host.unlock("/var");
     let mut failures = String::new();
-    for document in ["docs/rootless.md", "docs/howto/rootless.md"] {
+    for document in ["docs/rootless.md", "docs/howto-rootless.md"] {
         let text = fs::read_to_string(Path::new(ROOT).join(document)).expect("read a document");
         let blocks = blocks_of(&text, "sh user").expect("the document has no mistakes");
         assert!(blocks.len() > 3);

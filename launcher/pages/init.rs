@@ -7,28 +7,43 @@ use clap::Command as Definition;
 use std::error::Error;
 use std::process::Command;
 
-pub fn page(writer: &Definition) -> Result<(String, String), Box<dyn Error>> {
-    let output = Command::new(env!("NSL_INIT")).arg("--help").output()?;
-    let help = String::from_utf8(output.stdout)?;
-    let (usage, rest) = help.split_once('\n').ok_or("nsl-init says nothing of itself")?;
-    let usage = usage.strip_prefix("Usage: ").ok_or("the first line is no usage")?;
-    let mut parts = rest.split("\n\n");
-    let mut next = || parts.next().ok_or("there are three parts");
-    let (about, options, notes) = (next()?, next()?, next()?);
-    let options: Vec<_> = options.lines().filter_map(|line| line.trim().split_once('\t')).collect();
-    let options: Vec<_> = options.into_iter().map(|(option, text)| (option, man::capitalised(text.trim()))).collect();
+/// What `nsl-init --help` prints.
+pub struct Help {
+    pub usage: String,
+    about: String,
+    /// Options as they are given, and what is said of each.
+    pub options: Vec<(String, String)>,
+    notes: String,
+}
+
+impl Help {
+    pub fn read() -> Result<Self, Box<dyn Error>> {
+        let output = Command::new(env!("NSL_INIT")).arg("--help").output()?;
+        let help = String::from_utf8(output.stdout)?;
+        let (usage, rest) = help.split_once('\n').ok_or("nsl-init says nothing of itself")?;
+        let usage = usage.strip_prefix("Usage: ").ok_or("the first line is no usage")?;
+        let mut parts = rest.split("\n\n");
+        let mut next = || parts.next().ok_or("there are three parts");
+        let (about, options, notes) = (next()?, next()?, next()?);
+        let options = options.lines().filter_map(|line| line.trim().split_once('\t'));
+        let options = options.map(|(option, text)| (option.to_owned(), man::capitalised(text.trim()))).collect();
+        Ok(Self { usage: usage.to_owned(), about: one_line(about), options, notes: one_line(notes) })
+    }
+}
+
+pub const STATUS: &str = "the command's own; 128+N if signal N ended it; 127 if it was not found, 126 if it could not be \
+    executed; 125 if nsl-init itself failed; 0 in the place of each status that -e names.";
+
+pub fn page(writer: &Definition, help: &Help) -> (String, String) {
     let mut page = Page::new("nsl-init", "An init for containers, sandboxes and machines");
-    page.synopsis(&format!("{usage}\n{}", man::usage(writer)));
-    page.paragraphs("DESCRIPTION", [&*one_line(about), &one_line(notes)]);
-    page.list("OPTIONS", &options);
+    page.synopsis(&format!("{}\n{}", help.usage, man::usage(writer)));
+    page.paragraphs("DESCRIPTION", [&*help.about, &help.notes]);
+    page.list("OPTIONS", &help.options);
     page.paragraphs("NSL INIT", texts::of("init").notes.iter().copied());
     let options = man::options(writer);
     page.add(options.strip_prefix(".SH OPTIONS\n").unwrap_or(&options));
-    page.paragraphs("EXIT STATUS", [
-        "The command's own; 128+N if signal N ended it; 127 if it was not found, 126 if it could not be executed; 125 if \
-         nsl-init itself failed; 0 in the place of each status that -e names.",
-    ]);
-    Ok(page.end(&sections::of("nsl-init"), &EXAMPLES))
+    page.paragraphs("EXIT STATUS", [&*man::capitalised(STATUS)]);
+    page.end(&sections::of("nsl-init"), &EXAMPLES)
 }
 
 const EXAMPLES: [(&str, &str); 2] = [

@@ -3,6 +3,7 @@
 
 failed=0
 number=0
+said=/tmp/said
 start=$(date +%s)
 
 # What a check must leave as it was; a script may say more.
@@ -13,7 +14,7 @@ check() {
     number=$((number + 1))
     began=$(cut -d ' ' -f 1 /proc/uptime)
     # Not as a condition: there the shell would ignore -e.
-    (set -e; "$2") >/tmp/said 2>&1
+    (set -e; "$2") >"$said" 2>&1
     if [ $? = 0 ]; then verdict=ok; else verdict="not ok"; fi
     took=$(awk "{ printf \"%.1f\", \$1 - $began }" /proc/uptime)
     leftover=$(nothing_left) || verdict="not ok"
@@ -21,7 +22,7 @@ check() {
     [ "$verdict" = ok ] && return
     failed=$((failed + 1))
     [ -z "$leftover" ] || echo "# left behind: $leftover"
-    sed 's/^/# /' /tmp/said
+    sed 's/^/# /' "$said"
 }
 
 summary() { echo "# $((number - failed)) of $number checks passed in $(($(date +%s) - start)) s"; }
