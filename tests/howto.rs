@@ -62,7 +62,9 @@ fn assert_is_as_typed(host: &Host, session: &str) {
     }
     pty.line(last.0);
     pty.until("\r\n");
-    last.1.iter().for_each(|shown| drop(pty.until(shown)));
+    for shown in &last.1 {
+        pty.until(shown);
+    }
     pty.end();
 }
 
@@ -71,7 +73,9 @@ fn a_shell_at_a_terminal_shows_what_the_tour_says() {
     let host = crate::host!("bash", "ps");
     let sessions = fences(&read("docs/tour.md"), "sh terminal");
     assert!(!sessions.is_empty(), "the tour shows a shell");
-    sessions.iter().for_each(|session| assert_is_as_typed(&host, session));
+    for session in &sessions {
+        assert_is_as_typed(&host, session);
+    }
 }
 
 /// Reads YAML by names, and prints each script in it, with a line of `--` behind.

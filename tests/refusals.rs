@@ -111,7 +111,11 @@ fn a_rootfs_that_lacks_directories_and_cannot_get_them_is_refused() {
 fn a_volume_that_cannot_be_is_refused() {
     let host = crate::host!();
     host.sh(&format!("touch {DIR}/file"));
-    refused(&host, &["-v", "/no/where:/mnt"], &["the volume /no/where:/mnt: No such file or directory", "hint", "mkdir"]);
+    refused(
+        &host,
+        &["-v", "/no/where:/mnt"],
+        &["the volume /no/where:/mnt: No such file or directory", "hint", "mkdir"],
+    );
     refused(&host, &["-v", "/usr"], &["the volume /usr", "SRC:DST"]);
     refused(&host, &["-v", "/usr:mnt"], &["absolute"]);
     refused(&host, &["-v", "/usr:/mnt:rx"], &["ro or rw"]);
