@@ -24,6 +24,7 @@ fn a_command_line_that_makes_no_sense_is_refused_in_one_line() {
         (&["walk"], &["'walk'", "hint"]),
         (&["run"], &["COMMAND", "hint: nsl run -- bash"]),
         (&["apply"], &["DIR", "hint: see nsl apply --help"]),
+        (&["unit", "--name", "web", "--", "true"], &["'--name'", "hint: nsl unit NAME, or nsl unit -- OPTIONS"]),
         (&["diff", "--json", "--content", "/"], &["--json", "--content", "hint: see nsl diff --help"]),
         (&["diff", "/no/where"], &["read the changes in /no/where", "No such file"]),
         (&["diff", "/usr"], &["there are none", "nsl run --changes DIR"]),
