@@ -50,9 +50,9 @@ fn command_has_the_first_pty_of_a_devpts_of_its_own() {
 #[test]
 fn settings_and_size_of_the_callers_terminal_are_the_commands() {
     let host = crate::host!();
+    let before = Pty::start_with_settings(host.command("true", [""; 0]), &ODD).settings();
     let mut pty = Pty::start_with_settings(sandbox(&host, &[], "stty size; stty -a"), &ODD);
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let before = pty.settings();
     assert_eq!(pty.end(), 0);
     assert_eq!(words(&pty.all()), words(&format!("40 100 {before}")));
 }
