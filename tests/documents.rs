@@ -10,7 +10,8 @@
 //! indented code or between backticks.
 //!
 //! A fence of another language (`text`, `console-example`, `rust` …) is not run; `sh podman` is one, which `embedding`
-//! runs, and so is `sh pair` of `comparison`. One without a language, one that says `bash`, `shell` or `console`, and one that is never closed are mistakes.
+//! runs, and so are `sh pair` of `comparison`, `sh user` of `userns` and `sh terminal` of `howto`. One without a language,
+//! one that says `bash`, `shell` or `console`, and one that is never closed are mistakes.
 
 use crate::harness::{Host, VIEW};
 use std::fmt::Write as _;
@@ -143,7 +144,7 @@ fn rules(makefile: &str) -> Vec<&str> {
 }
 
 /// Is this what was shown?
-fn is_as_shown(printed: &[&str], shown: &[&str]) -> bool {
+pub fn is_as_shown(printed: &[&str], shown: &[&str]) -> bool {
     match shown.split_first() {
         None => printed.is_empty(),
         Some((&"…", rest)) => (0..=printed.len()).any(|skipped| is_as_shown(&printed[skipped..], rest)),
@@ -164,7 +165,7 @@ pub fn line_is_as_shown(line: &str, shown: &str) -> bool {
 }
 
 /// Lines without white space at their ends, and without empty ones at the end of all.
-fn trimmed(text: &str) -> Vec<&str> {
+pub fn trimmed(text: &str) -> Vec<&str> {
     text.trim_end().lines().map(str::trim_end).collect()
 }
 
@@ -258,7 +259,7 @@ impl Drop for Place {
 
 #[test]
 fn documents_say_what_happens() {
-    let mut host = crate::host!("bash", "busybox", "ps", "python3");
+    let mut host = crate::host!("bash", "busybox", "curl", "git", "make", "ps", "python3", "strace");
     host.unlock("/var/tmp");
     let mut failures = String::new();
     let mut count = 0;
