@@ -31,6 +31,20 @@ pub fn is_nsl(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "nsl")
 }
 
+/// Kills nsl's child, which is or becomes the init, so long after it was born: nsl says so, whatever it was at.
+pub fn assert_told_of_a_killed_init(running: Running, age: Duration) {
+    let mut init = None;
+    wait_until("nsl has a child", || {
+        init = child_of(running.pid());
+        init.is_some()
+    });
+    wait_until_past(Instant::now() + age);
+    init.into_iter().for_each(kill_hard);
+    let output = running.finish();
+    assert!([125, 137].contains(&output.code), "{output}");
+    output.assert_refused(output.code, &["SIGKILL"]);
+}
+
 /// Starts sandboxes, and has `act` kill something at later and later moments.
 fn kill_at_many_moments(host: &Host, network: &str, mut act: impl FnMut(&Running)) {
     for number in 0..KILLS {
@@ -61,16 +75,7 @@ fn invariant_1_an_init_killed_at_any_moment_leaves_nothing_and_is_told() {
     for network in ["none", "veth"] {
         for number in 0..KILLS {
             let running = host.nsl(["run", "--network", network, "--", "sleep", "30"]).start();
-            let mut init = None;
-            wait_until("nsl has a child", || {
-                init = child_of(running.pid());
-                init.is_some()
-            });
-            wait_until_past(Instant::now() + LONGEST * number / KILLS);
-            init.into_iter().for_each(kill_hard);
-            let output = running.finish();
-            assert!([125, 137].contains(&output.code), "{output}");
-            output.assert_refused(output.code, &["SIGKILL"]);
+            assert_told_of_a_killed_init(running, LONGEST * number / KILLS);
         }
         host.assert_clean();
     }

@@ -1,7 +1,7 @@
 //! The network of an ordinary user's sandbox, by pasta: what it reaches and what not, and that pasta ends with it.
 
 use crate::harness::{DIR, Host, NSL, Output, Running, in_network_of, wait_until};
-use crate::leaks::{is_nsl, kill_hard, wait_until_past};
+use crate::leaks::{assert_told_of_a_killed_init, is_nsl, kill_hard, wait_until_past};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::io::{Read, Write};
@@ -471,16 +471,7 @@ fn an_init_that_is_killed_while_pasta_starts_is_told() {
     let (host, _outside) = connected_host!();
     for number in 0..20 {
         let running = host.nsl(["run", "--network", "pasta", "--", "sleep", "30"]).as_user().start();
-        let mut init = None;
-        wait_until("nsl has a child", || {
-            init = crate::leaks::child_of(running.pid());
-            init.is_some()
-        });
-        wait_until_past(Instant::now() + Duration::from_millis(25) * number / 20);
-        init.into_iter().for_each(kill_hard);
-        let output = running.finish();
-        assert!([125, 137].contains(&output.code), "{output}");
-        output.assert_refused(output.code, &["SIGKILL"]);
+        assert_told_of_a_killed_init(running, Duration::from_millis(25) * number / 20);
     }
     host.assert_clean();
 }

@@ -1,5 +1,6 @@
 //! The status socket: packets between nsl and its child, later the init. The words are those of `nsl_shared::boot`.
 
+use crate::error::Error;
 use crate::timings;
 use nix::cmsg_space;
 use nix::errno::Errno;
@@ -23,8 +24,25 @@ pub enum Received {
     End,
 }
 
-/// Takes the next report; waits for it unless `flags` say otherwise.
-pub fn receive(socket: BorrowedFd<'_>, flags: MsgFlags) -> Result<Received, Errno> {
+/// Waits for the next report.
+pub fn next(socket: BorrowedFd<'_>) -> Result<Received, Error> {
+    receive(socket, MsgFlags::empty()).map_err(unread)
+}
+
+/// The next report, if it has come already.
+pub fn pending(socket: BorrowedFd<'_>) -> Result<Option<Received>, Error> {
+    match receive(socket, MsgFlags::MSG_DONTWAIT) {
+        Err(Errno::EAGAIN) => Ok(None),
+        received => received.map(Some).map_err(unread),
+    }
+}
+
+/// What came is no report, or none could be read.
+pub fn unread(errno: Errno) -> Error {
+    Error::os("read the status socket", errno)
+}
+
+fn receive(socket: BorrowedFd<'_>, flags: MsgFlags) -> Result<Received, Errno> {
     let mut bytes = [0; Report::SIZE];
     let (length, descriptor) = packet(socket, &mut bytes, flags)?;
     if length == 0 {

@@ -22,7 +22,6 @@ use crate::userns::{self, Held};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::Signal;
-use nix::sys::socket::MsgFlags;
 use nsl_shared::boot::Report;
 use nsl_shared::exit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -267,7 +266,7 @@ impl<'a> Sandbox<'a> {
 
     /// Waits for a report that carries a descriptor.
     fn expect(&mut self, expected: Report) -> Result<OwnedFd> {
-        self.await_report(expected)?.ok_or_else(|| Error::os("read the status socket", Errno::EBADMSG))
+        self.await_report(expected)?.ok_or_else(|| status::unread(Errno::EBADMSG))
     }
 
     /// Waits for a report, and takes the descriptor that it carries.
@@ -281,16 +280,15 @@ impl<'a> Sandbox<'a> {
             }
         ));
         loop {
-            match status::receive(self.init.status.as_fd(), MsgFlags::empty()) {
-                Ok(Received::Report(report, descriptor)) if report == expected => return Ok(descriptor),
-                Ok(Received::Report(report, _)) => self.heard(report)?,
-                Ok(Received::End) => {
+            match status::next(self.init.status.as_fd())? {
+                Received::Report(report, descriptor) if report == expected => return Ok(descriptor),
+                Received::Report(report, _) => self.heard(report)?,
+                Received::End => {
                     return Err(match self.init.wait()? {
                         Ended::Killed(signal) => killed_by(START, signal),
                         Ended::Exited(code) => Error::new(START, format!("its init exited with {code}")),
                     });
                 }
-                Err(errno) => return Err(Error::os("read the status socket", errno)),
             }
         }
     }

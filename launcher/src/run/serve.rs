@@ -16,7 +16,6 @@ use crate::timings;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
-use nix::sys::socket::MsgFlags;
 use nsl_shared::boot::Report;
 use std::os::fd::AsFd;
 use std::time::Instant;
@@ -154,11 +153,10 @@ impl Sandbox<'_> {
 
     pub(super) fn take_reports(&mut self) -> Result<()> {
         while !self.hung_up {
-            match status::receive(self.init.status.as_fd(), MsgFlags::MSG_DONTWAIT) {
-                Ok(Received::Report(report, _)) => self.heard(report)?,
-                Ok(Received::End) => self.hung_up = true,
-                Err(Errno::EAGAIN) => break,
-                Err(errno) => return Err(Error::os("read the status socket", errno)),
+            match status::pending(self.init.status.as_fd())? {
+                Some(Received::Report(report, _)) => self.heard(report)?,
+                Some(Received::End) => self.hung_up = true,
+                None => break,
             }
         }
         Ok(())

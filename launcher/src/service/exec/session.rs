@@ -15,7 +15,6 @@ use crate::terminal::{self, PAUSE, Relay, Terminal};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
-use nix::sys::socket::MsgFlags;
 use nsl_shared::boot::{InitStep, Report};
 use nsl_shared::exit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -101,11 +100,10 @@ impl<'a> Session<'a> {
     /// Waits for the master of the pty.
     fn expect_terminal(&mut self) -> Result<OwnedFd> {
         loop {
-            match status::receive(self.init.status.as_fd(), MsgFlags::empty()) {
-                Ok(Received::Report(Report::Terminal, Some(master))) => return Ok(master),
-                Ok(Received::Report(report, _)) => self.heard(report)?,
-                Ok(Received::End) => return Err(Error::os(Step::OpenTerminal.to_string(), Errno::EPIPE)),
-                Err(errno) => return Err(Error::os("read the status socket", errno)),
+            match status::next(self.init.status.as_fd())? {
+                Received::Report(Report::Terminal, Some(master)) => return Ok(master),
+                Received::Report(report, _) => self.heard(report)?,
+                Received::End => return Err(Error::os(Step::OpenTerminal.to_string(), Errno::EPIPE)),
             }
         }
     }
@@ -146,11 +144,10 @@ impl<'a> Session<'a> {
 
     fn take_reports(&mut self) -> Result<()> {
         while !self.hung_up {
-            match status::receive(self.init.status.as_fd(), MsgFlags::MSG_DONTWAIT) {
-                Ok(Received::Report(report, _)) => self.heard(report)?,
-                Ok(Received::End) => self.hung_up = true,
-                Err(Errno::EAGAIN) => break,
-                Err(errno) => return Err(Error::os("read the status socket", errno)),
+            match status::pending(self.init.status.as_fd())? {
+                Some(Received::Report(report, _)) => self.heard(report)?,
+                Some(Received::End) => self.hung_up = true,
+                None => break,
             }
         }
         Ok(())
