@@ -7,6 +7,7 @@
 //!    │◀──────────── Report::Netlink (+ fd) ─│ own from the start instead: a netlink socket, opened in it
 //!    │ TREE (+ fd) …, MAPPED ──────────────▶│ only where it waits for its ids
 //!    │ makes the network ┐                  │ assembles the root
+//!    │                   │◀─── Hosts (+ fd) │ its /etc/hosts, if that is to be kept current
 //!    │                   │◀─ Terminal (+ fd)│ the master of the pty, if there is one
 //!    │                   │                  │ execveat(nsl-init) with BOOT_FD, STATUS_FD
 //!    │                   │                  │ reads the boot message: /proc, lo, old root, names

@@ -48,7 +48,8 @@ impl Holder {
     }
 }
 
-/// The slot's pair out of the first pool in which the host has no route to it but a default one. Without IPv6 on the host, or where its prefix is routed, there is IPv4 alone.
+/// The slot's pair out of the first pool in which the host has no route to it but a default one. Without IPv6 on the
+/// host, or where its prefix is routed, there is IPv4 alone.
 ///
 /// The kernel looks the routes up, so the cost does not grow with their number.
 pub(super) async fn free_addresses(

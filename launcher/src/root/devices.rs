@@ -1,5 +1,6 @@
-//! The root's /dev, /sys and, if need be, /proc, which are nsl's own from the first entry on: nothing that lies in a root is taken for a
-//! device. (No /dev/mqueue: mounting one more file system costs every start, and hardly anybody opens it by a path.)
+//! The root's /dev, /sys and, if need be, /proc, which are nsl's own from the first entry on: nothing that lies in a
+//! root is taken for a device. (No /dev/mqueue: mounting one more file system costs every start, and hardly anybody
+//! opens it by a path.)
 
 use super::inside::{ALL_USERS, DIRECTORY};
 use super::mount::{NODEV, NOSUID_NOEXEC, READ_ONLY, Result};

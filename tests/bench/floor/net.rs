@@ -67,8 +67,8 @@ impl Batch {
         self.link_header(index, UP);
     }
 
-    /// A veth pair: `near` (index and name) here and up, `far` in the namespace that the descriptor is, or here when that is 0. Both
-    /// have one hardware address, and one queue.
+    /// A veth pair: `near` (index and name) here and up, `far` in the namespace that the descriptor is, or here when
+    /// that is 0. Both have one hardware address, and one queue.
     fn pair(&mut self, near: (u32, &str), far: (u32, &str), namespace: c_int) {
         self.start(NEW_LINK, CREATE);
         self.link_header(near.0, UP | NO_ARP);
