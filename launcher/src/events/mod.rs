@@ -1,30 +1,24 @@
-//! What a program that drives nsl is told: a JSON object a line on the descriptor of `--status-fd`. docs/driving.md has
-//! the schema: what is there stays, more may come.
+//! What becomes of a sandbox, and who is told of it: a program that drives nsl, by a JSON object a line on the descriptor
+//! of `--status-fd` (docs/driving.md has the schema: what is there stays, more may come); the sandbox's own notes, if it
+//! has a name; and nsl's service manager, if it has one.
 //!
-//! Nothing here fails or holds the sandbox up: a reader that is gone, or that reads nothing for a second, is told
-//! nothing more.
+//! No telling fails or holds the sandbox up: a reader that is gone, or that reads nothing for a second, is told nothing
+//! more.
+
+mod network;
+mod reader;
+
+pub use network::Network;
 
 use crate::error::{Error, Result};
 use crate::logs::{self, Dropped, Output};
-use crate::net::{self, Made, Pasta, Port};
 use crate::notify::Manager;
 use crate::service::{Exit, Service};
-use crate::sys;
-use ipnet::IpNet;
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
-use rustix::fs::{FileType, Mode, OFlags};
-use rustix::net::SendFlags;
 use serde::Serialize;
-use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-/// A pipe takes so much as a whole or not at all.
-const PIPE_BUF: usize = 4096;
-/// How long a reader may let a full pipe be full.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// Characters of a step and of a message: escaped as JSON has it, their line still fits into what a pipe takes at once
 /// (`PIPE_BUF`).
 const LONGEST: [usize; 2] = [150, 450];
@@ -94,87 +88,6 @@ enum Details<'a> {
     },
 }
 
-/// The network of a sandbox.
-#[derive(Serialize)]
-pub struct Network<'a> {
-    /// What --network says.
-    kind: &'a str,
-    /// Of a named one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    /// That of IPv4, or of IPv6 if there is no other.
-    address: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gateway: Option<IpAddr>,
-    /// All of them.
-    addresses: Vec<Ends>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device: Option<&'a str>,
-    ports: Vec<Lead>,
-}
-
-/// A port of the host, and what it leads to.
-#[derive(Serialize)]
-struct Lead {
-    /// None: all of the host's.
-    host_ip: Option<IpAddr>,
-    host_port: u16,
-    container_port: u16,
-    protocol: String,
-}
-
-impl From<&Port> for Lead {
-    fn from(port: &Port) -> Self {
-        let Port { address, host, inside, protocol } = *port;
-        Self { host_ip: address, host_port: host, container_port: inside, protocol: protocol.to_string() }
-    }
-}
-
-#[derive(Serialize)]
-struct Ends {
-    address: IpAddr,
-    prefix: u8,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gateway: Option<IpAddr>,
-}
-
-impl<'a> From<&'a Made> for Network<'a> {
-    fn from(made: &'a Made) -> Self {
-        let ends = |ends: net::Ends| Ends::new(ends.inside, Some(ends.host.addr()));
-        let addresses = made.addresses.ends().map(ends).collect();
-        let name = made.network.as_deref();
-        Self { name, ..Self::new("veth", addresses, Some(&made.device), made.ports()) }
-    }
-}
-
-impl<'a> From<&'a Pasta> for Network<'a> {
-    fn from(pasta: &'a Pasta) -> Self {
-        let ends = pasta.addresses().iter().map(|inside| Ends::new(*inside, None));
-        Self::new("pasta", ends.collect(), None, pasta.ports())
-    }
-}
-
-impl<'a> Network<'a> {
-    fn new(kind: &'a str, addresses: Vec<Ends>, device: Option<&'a str>, ports: &[Port]) -> Self {
-        let first = addresses.first();
-        Self {
-            kind,
-            name: None,
-            address: first.map(|ends| ends.address),
-            gateway: first.and_then(|ends| ends.gateway),
-            addresses,
-            device,
-            ports: ports.iter().map(Lead::from).collect(),
-        }
-    }
-}
-
-impl Ends {
-    fn new(inside: IpNet, gateway: Option<IpAddr>) -> Self {
-        Self { address: inside.addr(), prefix: inside.prefix_len(), gateway }
-    }
-}
-
 impl Events {
     pub const NONE: Self = Self {
         to: None,
@@ -187,25 +100,9 @@ impl Events {
         refused: None,
     };
 
-    /// Takes over the caller's descriptor `number`. Files that nsl opens before this may be mistaken for it.
+    /// They go to the caller's descriptor `number`. Files that nsl opens before this may be mistaken for it.
     pub fn open(number: i32) -> Result<Self> {
-        let step = || format!("use --status-fd {number}");
-        let duplicate = |stream: &dyn AsFd| rustix::io::fcntl_dupfd_cloexec(stream.as_fd(), 3).ok();
-        let mut to = match number {
-            ..=0 => return Err(Error::new(step(), "it is no descriptor to write to")),
-            1 => duplicate(&std::io::stdout()),
-            2 => duplicate(&std::io::stderr()),
-            _ => sys::adopt(number),
-        }
-        .ok_or_else(|| Error::new(step(), "it is not open").hint(format!("as in {number}>events")))?;
-        let is_writable = rustix::fs::fcntl_getfl(&to)
-            .is_ok_and(|flags| flags.intersects(OFlags::WRONLY | OFlags::RDWR) && !flags.contains(OFlags::PATH));
-        if !is_writable {
-            return Err(Error::new(step(), "it is open for reading only"));
-        }
-        // A reader that is gone is an error of the write.
-        sys::ignore_signals_of_writes();
-        open_anew(&mut to);
+        let to = reader::adopt(number)?;
         Ok(Self { to: Some(to), ..Self::NONE })
     }
 
@@ -368,7 +265,7 @@ impl Events {
         let time = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
         let Ok(mut line) = serde_json::to_vec(&Line { event, time, details }) else { return };
         line.push(b'\n');
-        if let Err(errno) = write(to, &line) {
+        if let Err(errno) = reader::write(to, &line) {
             tracing::debug!("nobody reads of events any more: {errno}");
             self.to = None;
         }
@@ -379,49 +276,12 @@ fn name(signal: i32) -> String {
     nsl_shared::signal::Signal::new(signal).map_or_else(|| signal.to_string(), |signal| signal.to_string())
 }
 
-/// Not to block is a property of an open file, and the caller's must stay as it is: a pipe or device is opened anew, in
-/// the same place, where it can be. Otherwise a write follows only on the word of poll(2).
-fn open_anew(file: &mut OwnedFd) {
-    let kind = rustix::fs::fstat(&*file).map(|found| FileType::from_raw_mode(found.st_mode));
-    if !matches!(kind, Ok(FileType::Fifo | FileType::CharacterDevice)) {
-        return;
-    }
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    if let Ok(anew) = rustix::fs::open(format!("/proc/self/fd/{}", file.as_raw_fd()), flags, Mode::empty()) {
-        let _ = rustix::io::dup3(&anew, file, rustix::io::DupFlags::CLOEXEC);
-    }
-}
-
-/// Writes a line within [`PATIENCE`], with one call unless it is longer than a pipe takes at once, or fails.
-fn write(to: &OwnedFd, mut line: &[u8]) -> std::result::Result<(), Errno> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut ready = [PollFd::new(to.as_fd(), PollFlags::POLLOUT)];
-        match nix::poll::poll(&mut ready, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)) {
-            Ok(0) => return Err(Errno::EAGAIN),
-            Err(Errno::EINTR) => continue,
-            Err(errno) => return Err(errno),
-            Ok(_) => {}
-        }
-        let written = match rustix::net::send(to, line, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-            Err(rustix::io::Errno::NOTSOCK) => rustix::io::write(to, line),
-            result => result,
-        };
-        match written {
-            Ok(length) if length == line.len() => return Ok(()),
-            // Half a line, on a disk that is full for one: what would follow could not be read.
-            Ok(length) if length == 0 || line.len() <= PIPE_BUF => return Err(Errno::EIO),
-            Ok(length) => line = &line[length..],
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) if !left.is_zero() => {}
-            Err(errno) => return Err(Errno::from_raw(errno.raw_os_error())),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::reader::PATIENCE;
     use super::*;
+    use nix::errno::Errno;
+    use nix::poll::{PollFd, PollFlags, PollTimeout};
     use std::fs::File;
     use std::io::{BufRead, BufReader, Write};
 
