@@ -195,7 +195,7 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> Result<usize> {
 }
 
 /// A path for calls that know no descriptors: the directory is the one held, whatever its name is by now.
-pub fn path_of(directory: BorrowedFd<'_>, name: &OsStr) -> PathBuf {
+fn path_of(directory: BorrowedFd<'_>, name: &OsStr) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name)
 }
 

@@ -139,15 +139,7 @@ impl Spec {
 
     fn for_caller(run: &Run, caller: Caller) -> Result<Self> {
         let identities = Identities::new(userns(run, caller), caller)?;
-        if run.proc == Proc::Host && !identities.is_new() {
-            // Through /proc/PID/root of a process with fewer capabilities, root would be out.
-            return Err(Error::new("use --proc host", "root would reach the host's files through it")
-                .hint("only in a user namespace, as of --userns auto, it is safe"));
-        }
-        if run.changes.is_some() && identities.is_new() && identities.are_many() {
-            return Err(Error::new("use --changes with --userns", "the owners that exist inside alone would be kept")
-                .hint(if run.userns.is_some() { "leave one of the two out" } else { NESTED_AS_ROOT }));
-        }
+        check_ids(run, &identities)?;
         let root = words::root(run)?;
         let changes = run.changes.as_deref().map(words::changes).transpose()?;
         let network = words::network(run, caller)?;
@@ -165,12 +157,7 @@ impl Spec {
         let grace_ms = units::milliseconds("--stop-timeout", &run.stop_timeout)?;
         let timeout_ms = run.timeout.as_deref().map(|text| units::milliseconds("--timeout", text)).transpose()?;
         run.name.as_deref().map_or(Ok(()), service::check_name)?;
-        let terminal = !run.no_tty
-            && run.log_driver() == LogDriver::Stdout
-            && (run.tty || std::io::stdin().is_terminal() && std::io::stdout().is_terminal());
-        if run.tty && !std::io::stdin().is_terminal() {
-            return Err(Error::new("use --tty", "stdin is no terminal").hint("leave --tty out"));
-        }
+        let terminal = has_terminal(run)?;
         // Seen inside.
         let uid = if identities.has_root() { 0 } else { caller.uid };
         let environment = words::environment(run, user.as_ref(), terminal, &network)?;
@@ -376,6 +363,30 @@ impl Spec {
     pub fn is_watched(&self) -> bool {
         self.is_watched
     }
+}
+
+/// What goes only with ids of the sandbox's own, and what does not go with them.
+fn check_ids(run: &Run, identities: &Identities) -> Result<()> {
+    if run.proc == Proc::Host && !identities.is_new() {
+        // Through /proc/PID/root of a process with fewer capabilities, root would be out.
+        return Err(Error::new("use --proc host", "root would reach the host's files through it")
+            .hint("only in a user namespace, as of --userns auto, it is safe"));
+    }
+    if run.changes.is_some() && identities.is_new() && identities.are_many() {
+        return Err(Error::new("use --changes with --userns", "the owners that exist inside alone would be kept")
+            .hint(if run.userns.is_some() { "leave one of the two out" } else { NESTED_AS_ROOT }));
+    }
+    Ok(())
+}
+
+/// Has the command a pty of its own: on request, or at a terminal whose streams it would have?
+fn has_terminal(run: &Run) -> Result<bool> {
+    let is_at_one = std::io::stdin().is_terminal();
+    if run.tty && !is_at_one {
+        return Err(Error::new("use --tty", "stdin is no terminal").hint("leave --tty out"));
+    }
+    let is_possible = !run.no_tty && run.log_driver() == LogDriver::Stdout;
+    Ok(is_possible && (run.tty || is_at_one && std::io::stdout().is_terminal()))
 }
 
 /// Where sandboxes are made in it, /proc lies open, with settings that make root inside the host's: so that it is
