@@ -9,7 +9,7 @@ mod hosts;
 mod sandbox;
 mod serve;
 
-use crate::cgroup::Group;
+use crate::cgroup::{Group, Limits};
 use crate::changes::Kept;
 use crate::cli;
 use crate::error::{Error, Result};
@@ -24,11 +24,11 @@ use crate::plan::{HostStep, Plan};
 use crate::preserve;
 use crate::service::{self, Caller, Service, Side};
 use crate::signals::{Blocked, Signals};
-use crate::spawn::{self, Files, Luggage};
+use crate::spawn::{self, Files, Luggage, Stream};
 use crate::spec::{Network, Spec};
 use crate::status;
 use crate::store;
-use crate::terminal;
+use crate::terminal::{self, Relay};
 use again::Lasting;
 use sandbox::Sandbox;
 use std::io::Write;
@@ -112,21 +112,8 @@ fn start(run: &cli::Run, caller: Option<Caller>, events: &mut Events, lasting: &
     events.keep_boot(boot.as_fd())?;
     drop(writing);
     let mut output = events.output(&log)?;
-    let (streams, relays) = if let Some(streams) = output.as_mut().and_then(Output::streams) {
-        (streams, Vec::new())
-    } else if spec.terminal() {
-        (terminal::pty_streams(), Vec::new())
-    } else {
-        terminal::plain_streams().map_err(|errno| Error::os("make pipes for the command", errno))?
-    };
-
-    let group = match plan.limits {
-        None => None,
-        Some(limits) => {
-            let _step = log::step(HostStep::MakeCgroup(&limits));
-            Some(Group::new(limits)?)
-        }
-    };
+    let (streams, relays) = streams(output.as_mut(), &spec)?;
+    let group = plan.limits.map(group).transpose()?;
     let cgroup = group.as_ref().map(Group::descriptor);
     let kept_directory = kept.as_ref().map(AsFd::as_fd);
     let files = Files { init, boot, streams, preserved };
@@ -153,6 +140,23 @@ fn start(run: &cli::Run, caller: Option<Caller>, events: &mut Events, lasting: &
         kept.settle();
     }
     result
+}
+
+/// The command's streams, and what carries their bytes where they are not the caller's own.
+fn streams(output: Option<&mut Output>, spec: &Spec) -> Result<([Stream; 3], Vec<Relay>)> {
+    if let Some(streams) = output.and_then(Output::streams) {
+        Ok((streams, Vec::new()))
+    } else if spec.terminal() {
+        Ok((terminal::pty_streams(), Vec::new()))
+    } else {
+        terminal::plain_streams().map_err(|errno| Error::os("make pipes for the command", errno))
+    }
+}
+
+/// The cgroup that holds the sandbox to its limits.
+fn group(limits: Limits) -> Result<Group> {
+    let _step = log::step(HostStep::MakeCgroup(&limits));
+    Group::new(limits)
 }
 
 /// Says why the network cannot be made, if it cannot, and takes what is the host's. What another start has had is had
