@@ -8,7 +8,7 @@ use crate::seccomp::profile::{self, Refusal, policy, read};
 use crate::seccomp::{native_arch, native_calls};
 use std::path::Path;
 
-const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/profile");
+const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/seccomp/tests/seeds");
 const ALLOW: Action = Action::ALLOW;
 const EPERM: Action = Action::errno(1);
 const ENOSYS: Action = Action::errno(38);
