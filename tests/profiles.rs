@@ -53,6 +53,7 @@ fn a_profiles_options_are_those_of_the_command_line_which_wins() {
     run(&["--hostname", "b", "-e", "TWO=3", "--read-only=false"]).assert_prints("1 3 b");
     run(&["-e="]).assert_prints("a\nkept");
     run(&["--", "echo", "$ONE"]).assert_prints("$ONE");
+    run(&["--tmpfs", "/opt", "-v", "/usr:/opt"]).assert_refused(125, &["two mounts", "the home directory itself"]);
     write(&host, &format!("{DIR}/q.toml"), "hostname = 'q'\nenv = ['ONE=9']");
     run(&["--profile", "q.toml/../q.toml", "--", "true"]).assert_refused(125, &["q.toml/../q.toml: Not a directory"]);
     run(&["--profile", "./q.toml"]).assert_prints("9 2 q\nkept");

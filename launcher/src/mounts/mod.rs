@@ -96,7 +96,10 @@ pub fn mounts(run: &Run) -> Result<Vec<Mount>> {
     for (index, mount) in mounts.iter().enumerate() {
         if mounts[..index].iter().any(|other| other.target == mount.target) {
             let step = format!("mount on {}", mount.target.display());
-            return Err(Error::new(step, "two mounts have this target").hint("leave one of them out"));
+            return Err(Error::new(step, "two mounts have this target").hint(match run.profiles[..] {
+                [] => "leave one of them out",
+                [..] => "leave one of them out; a profile with . and ~ is of no use in the home directory itself",
+            }));
         }
     }
     Ok(mounts)
