@@ -10,7 +10,7 @@ TIME ?= 60
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 INSTALL := tests/install-packages
 # What the tests use of the machine.
-TEST_PACKAGES := bash bubblewrap busybox-static catatonit dumb-init fish gcc git hostname iproute2 iptables iputils-ping libc6-dev libcap2-bin \
+TEST_PACKAGES := bash bubblewrap busybox-static catatonit curl dumb-init fish gcc git hostname iproute2 iptables iputils-ping libc6-dev libcap2-bin \
 	mandoc mount nftables passt perl-base podman procps python3-yaml redis-tools runc strace systemd tini tmux uidmap util-linux zsh
 CHECK_PACKAGES := binutils iproute2 mount python3 strace util-linux valgrind
 VM_PACKAGES := busybox-static cpio e2fsprogs mmdebstrap qemu-system-x86

@@ -10,7 +10,8 @@
 //! indented code or between backticks.
 //!
 //! A fence of another language (`text`, `console-example`, `rust` …) is not run; `sh podman` is one, which `embedding`
-//! runs, and so is `sh pair` of `comparison`. One without a language, one that says `bash`, `shell` or `console`, and one that is never closed are mistakes.
+//! runs, and so are `sh pair` of `comparison`, `sh user` of `userns` and `sh terminal` of `howto`. One without a language,
+//! one that says `bash`, `shell` or `console`, and one that is never closed are mistakes.
 
 use crate::harness::{Host, VIEW};
 use std::fmt::Write as _;
@@ -127,7 +128,8 @@ fn targets(text: &str) -> Vec<(usize, String)> {
         if !fenced {
             codes.extend(line.split('`').skip(1).step_by(2));
         }
-        for code in codes.into_iter().filter(|code| is_make(code)) {
+        let codes = codes.into_iter().flat_map(|code| code.split(" && "));
+        for code in codes.map(|code| code.trim_start_matches("sudo ")).filter(|code| is_make(code)) {
             let words = code.split_ascii_whitespace().skip(1);
             let words = words.take_while(|word| !word.starts_with('#') && !word.contains('=') && *word != "…");
             targets.extend(words.map(|word| (number, word.to_owned())));
@@ -143,7 +145,7 @@ fn rules(makefile: &str) -> Vec<&str> {
 }
 
 /// Is this what was shown?
-fn is_as_shown(printed: &[&str], shown: &[&str]) -> bool {
+pub fn is_as_shown(printed: &[&str], shown: &[&str]) -> bool {
     match shown.split_first() {
         None => printed.is_empty(),
         Some((&"…", rest)) => (0..=printed.len()).any(|skipped| is_as_shown(&printed[skipped..], rest)),
@@ -164,7 +166,7 @@ pub fn line_is_as_shown(line: &str, shown: &str) -> bool {
 }
 
 /// Lines without white space at their ends, and without empty ones at the end of all.
-fn trimmed(text: &str) -> Vec<&str> {
+pub fn trimmed(text: &str) -> Vec<&str> {
     text.trim_end().lines().map(str::trim_end).collect()
 }
 
@@ -258,7 +260,7 @@ impl Drop for Place {
 
 #[test]
 fn documents_say_what_happens() {
-    let mut host = crate::host!("bash", "busybox", "ps", "python3");
+    let mut host = crate::host!("bash", "busybox", "curl", "git", "make", "ps", "python3", "strace");
     host.unlock("/var/tmp");
     let mut failures = String::new();
     let mut count = 0;
@@ -344,10 +346,9 @@ fn ellipses_stand_for_any_text() {
 
 #[test]
 fn targets_are_found_in_code_only() {
-    let text =
-        "make it, `make a b=c` and `make`\n\n    make d-e   # says f\n```sh\n$ make g\nmake h\n```\n`x` make i `y`";
+    let text = "make it, `make a b=c && sudo make k` and `make`\n\n    make d-e   # says f\n```sh\n$ make g\nmake h\n```\n`x` make i `y`";
     let found = targets(text);
     let found: Vec<_> = found.iter().map(|(line, target)| (*line, &**target)).collect();
-    assert_eq!(found, [(1, "a"), (3, "d-e"), (5, "g"), (6, "h")]);
+    assert_eq!(found, [(1, "a"), (1, "k"), (3, "d-e"), (5, "g"), (6, "h")]);
     assert_eq!(rules("A := b\nA ?= c\nall: b  ## x\n\techo c:\nd e:\n.PHONY: f\n# g: h\n"), ["A", "all", "d", "e"]);
 }

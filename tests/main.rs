@@ -22,6 +22,7 @@ mod health;
 mod help;
 mod hostile;
 mod hosts;
+mod howto;
 mod ids;
 mod init;
 mod jobs;

@@ -24,6 +24,7 @@ fn a_command_line_that_makes_no_sense_is_refused_in_one_line() {
         (&["walk"], &["'walk'", "hint"]),
         (&["run"], &["COMMAND", "hint: nsl run -- bash"]),
         (&["apply"], &["DIR", "hint: see nsl apply --help"]),
+        (&["unit", "--name", "web", "--", "true"], &["'--name'", "hint: nsl unit NAME, or nsl unit -- OPTIONS"]),
         (&["diff", "--json", "--content", "/"], &["--json", "--content", "hint: see nsl diff --help"]),
         (&["diff", "/no/where"], &["read the changes in /no/where", "No such file"]),
         (&["diff", "/usr"], &["there are none", "nsl run --changes DIR"]),
@@ -112,7 +113,11 @@ fn a_rootfs_that_lacks_directories_and_cannot_get_them_is_refused() {
 fn a_volume_that_cannot_be_is_refused() {
     let host = crate::host!();
     host.sh(&format!("touch {DIR}/file"));
-    refused(&host, &["-v", "/no/where:/mnt"], &["the volume /no/where:/mnt: No such file or directory"]);
+    refused(
+        &host,
+        &["-v", "/no/where:/mnt"],
+        &["the volume /no/where:/mnt: No such file or directory", "hint", "mkdir"],
+    );
     refused(&host, &["-v", "/usr"], &["the volume /usr", "SRC:DST"]);
     refused(&host, &["-v", "/usr:mnt"], &["absolute"]);
     refused(&host, &["-v", "/usr:/mnt:rx"], &["ro or rw"]);

@@ -188,27 +188,30 @@ fn newuidmap_is_given_numbers_and_nothing_else_and_its_words_are_passed_on() {
 }
 
 #[test]
-fn an_ordinary_user_can_do_what_the_document_says() {
+fn an_ordinary_user_can_do_what_the_documents_say() {
     let mut host = host_with_ranges!();
-    let document = fs::read_to_string(Path::new(ROOT).join("docs/rootless.md")).expect("read docs/rootless.md");
-    let blocks = blocks_of(&document, "sh user").expect("the document has no mistakes");
-    assert!(blocks.len() > 3);
     // Where a view of the host shows it too: a mount deeper down would make all of /var read-only in it.
     let place = format!("/var/tmp/nsl-rootless-{}", std::process::id());
     host.unlock("/var");
-    host.sh(&format!("mkdir {place}; chown {USER} {place}"));
     let mut failures = String::new();
-    for block in blocks {
-        let result = block.check(|options, script| {
-            let invocation = host.command("sh", [options, &format!("exec 2>&1\n{script}")]).as_user().cwd(&place);
-            let output = invocation.env("PATH", "/run/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", &place).run();
-            (output.code, output.stdout())
-        });
-        if let Err(failure) = result {
-            let _ = writeln!(failures, "docs/rootless.md, {failure}");
+    for document in ["docs/rootless.md", "docs/howto-rootless.md"] {
+        let text = fs::read_to_string(Path::new(ROOT).join(document)).expect("read a document");
+        let blocks = blocks_of(&text, "sh user").expect("the document has no mistakes");
+        assert!(blocks.len() > 3);
+        host.sh(&format!("mkdir {place}; chown {USER} {place}"));
+        for block in blocks {
+            let result = block.check(|options, script| {
+                let invocation = host.command("sh", [options, &format!("exec 2>&1\n{script}")]).as_user().cwd(&place);
+                let path = "/run/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+                let output = invocation.env("PATH", path).env("HOME", &place).run();
+                (output.code, output.stdout())
+            });
+            if let Err(failure) = result {
+                let _ = writeln!(failures, "{document}, {failure}");
+            }
         }
+        host.sh(&format!("rm -r {place}"));
     }
-    host.sh(&format!("rm -r {place}"));
     assert!(failures.is_empty(), "{failures}");
 }
 

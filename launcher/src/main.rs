@@ -165,6 +165,7 @@ fn how_to_mend(error: &clap::Error) -> String {
     match (error.kind(), &*word) {
         (ErrorKind::InvalidSubcommand, _) => "a command is run by nsl run -- COMMAND; see nsl --help".to_owned(),
         (ErrorKind::MissingRequiredArgument, "run") if cli::lacks_command(error) => "nsl run -- bash".to_owned(),
+        (ErrorKind::UnknownArgument, "unit") => "nsl unit NAME, or nsl unit -- OPTIONS -- COMMAND".to_owned(),
         (_, known) if Cli::command().find_subcommand(known).is_some() => format!("see nsl {known} --help"),
         _ => "see nsl --help".to_owned(),
     }

@@ -26,6 +26,7 @@ pub fn read(words: impl Iterator<Item = OsString>) -> Option<Run> {
             Some("-w" | "--workdir") => once(&mut run.workdir, words.value()?.into())?,
             Some("--hostname") => once(&mut run.hostname, words.value()?)?,
             Some("--rootfs") => once(&mut run.rootfs, words.value()?.into())?,
+            Some("--dry-run") if !run.dry_run => run.dry_run = true,
             _ if word.as_bytes().starts_with(b"-") => return None,
             _ => {
                 run.command.push(word);
@@ -69,7 +70,7 @@ mod tests {
     use crate::cli::{Cli, Command};
     use clap::Parser;
 
-    const WORDS: [&str; 17] = [
+    const WORDS: [&str; 18] = [
         "--",
         "-",
         "",
@@ -86,6 +87,7 @@ mod tests {
         "--network",
         "--hostname",
         "--rootfs",
+        "--dry-run",
         "--empty",
     ];
 

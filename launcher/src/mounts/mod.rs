@@ -96,10 +96,8 @@ pub fn mounts(run: &Run) -> Result<Vec<Mount>> {
     for (index, mount) in mounts.iter().enumerate() {
         if mounts[..index].iter().any(|other| other.target == mount.target) {
             let step = format!("mount on {}", mount.target.display());
-            return Err(Error::new(step, "two mounts have this target").hint(match run.profiles[..] {
-                [] => "leave one of them out",
-                [..] => "leave one of them out; a profile with . and ~ is of no use in the home directory itself",
-            }));
+            return Err(Error::new(step, "two mounts have this target")
+                .hint("leave one of them out; where a profile has it, start in another directory"));
         }
     }
     Ok(mounts)
@@ -113,7 +111,9 @@ fn target(bytes: &[u8], step: impl Fn() -> String) -> Result<PathBuf> {
     }
     let path: PathBuf = path.components().collect();
     if path == Path::new("/") {
-        return Err(Error::new(step(), "its target is the root itself").hint("use --rootfs for that"));
+        return Err(
+            Error::new(step(), "its target is the root itself").hint("start in a directory below it, or use --rootfs")
+        );
     }
     if path == Path::new("/dev") {
         let error = Error::new(step(), "nsl makes /dev itself");
@@ -128,7 +128,12 @@ fn target(bytes: &[u8], step: impl Fn() -> String) -> Result<PathBuf> {
 
 /// A file or directory of the host; a relative path is one from the working directory on.
 fn source(bytes: &[u8], step: impl Fn() -> String) -> Result<PathBuf> {
-    std::fs::canonicalize(OsStr::from_bytes(bytes)).map_err(|error| Error::io(step(), &error))
+    std::fs::canonicalize(OsStr::from_bytes(bytes)).map_err(|error| {
+        let is_absent = error.kind() == std::io::ErrorKind::NotFound;
+        let error = Error::io(step(), &error);
+        // Docker makes a directory then, which is seldom what was meant.
+        if is_absent { error.hint("its source is not on this host: mkdir makes a directory") } else { error }
+    })
 }
 
 /// A directory that the caller may look into, as a layer.
