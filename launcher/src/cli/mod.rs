@@ -106,7 +106,10 @@ pub fn cause(error: &clap::Error) -> String {
 
 /// Is it the command that is missing, not an option that another one needs?
 pub fn lacks_command(error: &clap::Error) -> bool {
-    matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::Strings(missing)) if missing.iter().any(|name| name.starts_with('<')))
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) => missing.iter().any(|name| name.starts_with('<')),
+        _ => false,
+    }
 }
 
 /// The options of one subcommand, whose name is the first word.
