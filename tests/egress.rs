@@ -221,6 +221,8 @@ fn other_networks_have_no_list() {
     let host = crate::host!();
     let output = host.nsl(["run", "--network", "none", "--egress", "none", "--", "true"]).run();
     output.assert_refused(125, &["cannot use --egress: only --network veth has what it is about"]);
+    let output = host.nsl(["run", "--ip", "192.0.2.2/24", "--", "true"]).as_user().run();
+    output.assert_refused(125, &["cannot use --ip: it is about a veth pair, which needs root (hint: run nsl as root"]);
     let plan = |permissions: &[&str]| {
         let options = permissions.iter().flat_map(|permission| ["--egress", permission]);
         let words: Vec<_> = ["run", "--dry-run"].into_iter().chain(options).chain(["--", "true"]).collect();

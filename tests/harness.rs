@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 
 /// nsl as a host sees it; every user may execute it.
 pub const NSL: &str = "/run/bin/nsl";
+/// nsl-init likewise. Where the sources lie, others than who built it may not get to: /root is closed.
+pub const NSL_INIT: &str = "/run/bin/nsl-init";
 /// A directory of the test's own in its host; every user may write to it.
 pub const DIR: &str = "/tmp/test";
 /// An ordinary user.
@@ -105,8 +107,9 @@ echo 0 > /proc/sys/net/ipv4/ip_forward
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/bin
-touch /run/bin/nsl
+touch /run/bin/nsl /run/bin/nsl-init
 mount --bind "$1" /run/bin/nsl
+mount --bind "$2" /run/bin/nsl-init
 # Where states and logs are: whoever leaves one in them is seen.
 mkdir -m 700 /run/nsl
 mount -t tmpfs -o mode=755 tmpfs /var/log
@@ -152,7 +155,7 @@ impl Host {
         let holder = hold(
             &["--mount", "--net", "--propagation", "private"],
             &[SETUP, script].concat(),
-            &[env!("CARGO_BIN_EXE_nsl")],
+            &[env!("CARGO_BIN_EXE_nsl"), env!("NSL_INIT")],
         );
         let mut host = Self { holder, mark, before: State::default(), outside: Vec::new() };
         host.accept();

@@ -104,6 +104,8 @@ fn who_slips_is_told_what_it_was_meant_to_be() {
         (&["run", "--ulimit", "nofiles=3", "true"], "nofile"),
         (&["exec", "--usr", "0", "web", "id"], "--user"),
         (&["stop", "--tiem", "3s", "web"], "--time"),
+        (&["run", "--net", "none", "true"], "--network"),
+        (&["run", "--vol", "/usr:/x", "true"], "--volume"),
     ];
     for (args, meant) in cases {
         host.nsl(*args).run().assert_refused(125, &[&format!("(hint: did you mean {meant}?)")]);
@@ -124,6 +126,16 @@ fn what_is_no_slip_is_told_where_to_look() {
         (&["run", "--cap-add", "FLY", "true"], "capabilities(7) lists them"),
         (&["run", "--ulimit", "x=3", "true"], "one of as, core, cpu"),
         (&["wait"], "see nsl wait --help"),
+        (&["run", "--restart", "always", "true"], "see nsl run --help"),
+        (&["run", "--gateway", "192.0.2.1"], "nsl run -- bash"),
+        (&["run", "--rm", "true"], "leave it out: only with -d or --name"),
+        (&["run", "-it", "bash"], "leave it out: stdin is always passed on"),
+        (&["--network", "none", "--", "true"], "an option stands behind its subcommand: nsl run --network"),
+        (&["version"], "nsl --version"),
+        (&["-v"], "nsl --version"),
+        (&["run", "-v", "/usr", "true"], "such as -v /srv/data:/data"),
+        (&["run", "-v", "/a:/b:/c:ro", "true"], "a name with a colon"),
+        (&["run", "--network", "none", "-p", "80", "true"], "leave one of the two out"),
     ];
     for (args, hint) in cases {
         host.nsl(*args).run().assert_refused(125, &["hint: ", hint]);

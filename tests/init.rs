@@ -1,13 +1,13 @@
 //! nsl-init alone, as an image's ENTRYPOINT has it: as PID 1 of a PID namespace, and as an ordinary process.
 
-use crate::harness::{Host, Invocation, Output, Running, only_child, wait_until};
+use crate::harness::{Host, Invocation, NSL_INIT, Output, Running, only_child, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::time::{Duration, Instant};
 
 /// The init that nsl has inside.
-pub const INIT: &str = env!("NSL_INIT");
+pub const INIT: &str = NSL_INIT;
 /// Far below the grace times that must not be waited for.
 pub const SOON: Duration = Duration::from_secs(5);
 
@@ -37,7 +37,7 @@ pub fn signal(running: &Running, signal: Signal) {
 
 #[test]
 fn program_is_static_and_small() {
-    let bytes = fs::read(INIT).expect("read nsl-init");
+    let bytes = fs::read(env!("NSL_INIT")).expect("read nsl-init");
     assert!(bytes.len() <= 32768, "{} bytes", bytes.len());
     let number = |at: usize, length: usize| {
         bytes[at..at + length].iter().rev().fold(0_usize, |number, byte| number << 8 | usize::from(*byte))

@@ -2,7 +2,7 @@
 //! expects is expected of both. Where nsl-init is better on purpose, the defect of the other is a test too, if it can
 //! be had at will.
 
-use crate::harness::{Host, Invocation, Output, PATIENCE, Running, is_stopped, only_child, wait_until};
+use crate::harness::{Host, Invocation, NSL_INIT, Output, PATIENCE, Running, is_stopped, only_child, wait_until};
 use crate::pty::{CTRL_C, CTRL_Z, Pty};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -41,7 +41,7 @@ mod signals;
 mod terminal;
 
 /// The init that nsl has inside.
-const INIT: &str = env!("NSL_INIT");
+const INIT: &str = NSL_INIT;
 const TINI: &[&str] = &["tini", "tini-static", "docker-init"];
 const DUMB_INIT: &[&str] = &["dumb-init"];
 const CATATONIT: &[&str] = &["catatonit", "podman-init"];

@@ -58,6 +58,7 @@ fn a_command_that_is_not_there_gives_127() {
     }
     host.nsl(["run", "--", "/no/such/file"]).run().assert_refused(127, &["/no/such/file", "No such file"]);
     host.nsl(["run", "--", ""]).run().assert_refused(127, &["No such file"]);
+    host.nsl(["run", "echo hi"]).run().assert_refused(127, &["execute echo hi: No such file", "or sh -c 'echo hi'"]);
 }
 
 #[test]

@@ -2,14 +2,14 @@
 //! moments of chance. Nothing may hang, no status may be wrong. What is left to chance has a seed, which is printed;
 //! `NSL_SEED` repeats it.
 
-use crate::harness::{Host, Invocation, PATIENCE, only_child, wait_until};
+use crate::harness::{Host, Invocation, NSL_INIT, PATIENCE, only_child, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-const INIT: &str = env!("NSL_INIT");
+const INIT: &str = NSL_INIT;
 
 /// A host in which the names of other inits lead to nsl-init.
 fn names(host: &Host) {

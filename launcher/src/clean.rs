@@ -1,7 +1,7 @@
 //! `nsl clean`: removes what sandboxes leave on a host by design, or because nsl was killed with all that would have
 //! cleaned up. No part of `nsl run`.
 
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::{cgroup, net, store, sys};
 use std::io::Write;
 
@@ -26,5 +26,5 @@ pub fn clean() -> Result<()> {
 }
 
 fn say(line: &str) -> Result<()> {
-    writeln!(std::io::stdout(), "{line}").map_err(|error| Error::io("write to stdout", &error))
+    error::told(writeln!(std::io::stdout(), "{line}"))
 }

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nsl_shared::exit;
 use std::borrow::Cow;
 use std::fmt;
+use std::io::ErrorKind;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -68,6 +69,14 @@ impl Error {
 
     pub fn exit_code(&self) -> u8 {
         self.code
+    }
+}
+
+/// What came of writing to stdout. A reader who has seen enough, as `head` has, is no failure.
+pub fn told(printed: std::io::Result<()>) -> Result<()> {
+    match printed {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(|error| Error::io("write to stdout", &error)),
     }
 }
 

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nsl_shared::boot::InitStep;
 use nsl_shared::exit;
 use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Why the namespaces could not be made.
@@ -404,6 +405,9 @@ pub fn init_step(subject: &Subject<'_>, step: InitStep, errno: i32) -> Error {
         InitStep::Execute => {
             let error = Error::os(format!("execute {name}"), errno).code(exit::of_exec_error(errno as i32));
             match errno {
+                Errno::ENOENT if subject.name.as_bytes().contains(&b' ') => {
+                    error.hint(format!("its name is all of these words: leave the quotes out, or sh -c '{name}'"))
+                }
                 Errno::ENOENT => error.hint("it is looked for inside the sandbox, in PATH"),
                 Errno::EACCES if subject.has_landlock => {
                     error.hint("--landlock must let it reach the command and its libraries: ro=/usr for most")

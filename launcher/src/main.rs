@@ -153,6 +153,9 @@ fn misread(error: &clap::Error) -> u8 {
 
 fn how_to_mend(error: &clap::Error) -> String {
     let word = std::env::args_os().nth(1).and_then(|word| word.into_string().ok()).unwrap_or_default();
+    if let Some(hint) = cli::near::habit(error, &word) {
+        return hint;
+    }
     if let Some(name) = cli::near::meant(error, &word) {
         return format!("did you mean {name}?");
     }
@@ -161,7 +164,7 @@ fn how_to_mend(error: &clap::Error) -> String {
     }
     match (error.kind(), &*word) {
         (ErrorKind::InvalidSubcommand, _) => "a command is run by nsl run -- COMMAND; see nsl --help".to_owned(),
-        (ErrorKind::MissingRequiredArgument, "run") => "nsl run -- bash".to_owned(),
+        (ErrorKind::MissingRequiredArgument, "run") if cli::lacks_command(error) => "nsl run -- bash".to_owned(),
         (ErrorKind::UnknownArgument, "unit") => "nsl unit NAME, or nsl unit -- OPTIONS -- COMMAND".to_owned(),
         (_, known) if Cli::command().find_subcommand(known).is_some() => format!("see nsl {known} --help"),
         _ => "see nsl --help".to_owned(),

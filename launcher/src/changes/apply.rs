@@ -3,14 +3,14 @@
 
 use crate::changes::check::{self, Caller};
 use crate::changes::entry::Entry;
-use crate::changes::list::{line, quoted, told};
+use crate::changes::list::{line, quoted};
 use crate::changes::place::{Leftovers, Placer};
 use crate::changes::record::{Interrupted, Key};
 use crate::changes::select::Selection;
 use crate::changes::walk::{Change, Found, Kind};
 use crate::changes::{Directory, put};
 use crate::cli::Apply;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, told};
 use crate::hints;
 use nix::errno::Errno;
 use rustix::fs::AtFlags;

@@ -4,11 +4,11 @@ use crate::changes::Directory;
 use crate::changes::patch;
 use crate::changes::walk::{Change, Found, Kind};
 use crate::cli::Diff;
-use crate::error::{Error, Result};
+use crate::error::{Result, told};
 use rustix::fs::FileType;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -24,14 +24,6 @@ pub fn print(directory: &Directory, found: &Found, options: &Diff) -> Result<()>
         found.changes.iter().try_for_each(|change| writeln!(out, "{}", line(change, found)))
     };
     told(printed.and_then(|()| out.flush()))
-}
-
-/// A reader who has seen enough is no failure.
-pub fn told(printed: io::Result<()>) -> Result<()> {
-    match printed {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(|error| Error::io("write to stdout", &error)),
-    }
 }
 
 /// `changed   /etc/motd`, and in brackets what else is to be known.

@@ -1,6 +1,6 @@
 //! What is found out, as lines: for people, coloured on a terminal, and as JSON.
 
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -159,7 +159,6 @@ impl Report {
     }
 
     pub fn print(&self, as_json: bool) -> Result<()> {
-        let failed = |error| Error::io("write to stdout", &error);
         let mut out = std::io::stdout().lock();
         let text = if as_json {
             serde_json::to_string_pretty(self).map_err(|error| Error::new("write JSON", error.to_string()))? + "\n"
@@ -168,7 +167,7 @@ impl Report {
                 || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
             self.text(out.is_terminal() && !unwanted)
         };
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(failed)
+        error::told(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
     }
 
     fn text(&self, is_coloured: bool) -> String {

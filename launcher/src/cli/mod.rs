@@ -15,7 +15,7 @@ pub use exec::Exec;
 pub use run::{LogDriver, LogLevel, Namespace, NetworkKind, Proc, Refused, Run, TimingsFormat};
 pub use service::{Kill, Logs, Names, Ps, Rm, Stop, Top, Unit};
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use help::Form;
 use std::ffi::OsString;
@@ -102,6 +102,14 @@ pub fn cause(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
     lines.map(|line| line.trim_start_matches("error: ")).collect::<Vec<_>>().join(" ")
+}
+
+/// Is it the command that is missing, not an option that another one needs?
+pub fn lacks_command(error: &clap::Error) -> bool {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) => missing.iter().any(|name| name.starts_with('<')),
+        _ => false,
+    }
 }
 
 /// The options of one subcommand, whose name is the first word.

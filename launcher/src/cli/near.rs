@@ -50,19 +50,37 @@ pub fn hint(word: &str, names: &mut dyn Iterator<Item = &str>, otherwise: &str) 
     }
 }
 
-/// What a word of the command line was meant to be: a subcommand, an option of `subcommand`, a value. clap's own idea
-/// comes first.
-pub fn meant(error: &Error, subcommand: &str) -> Option<String> {
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(one)) => Some(one.as_str()),
+/// The one name of which `word` is the beginning.
+fn begun<'a>(word: &str, names: &mut dyn Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut begun = names.filter(|name| word.len() > 2 && name.starts_with(word));
+    begun.next().filter(|_| begun.next().is_none())
+}
+
+/// What clap says that an error is about.
+fn text(error: &Error, kind: ContextKind) -> Option<&str> {
+    match error.get(kind) {
+        Some(ContextValue::String(one)) => Some(one),
         Some(ContextValue::Strings(many)) => many.first().map(String::as_str),
         _ => None,
-    };
+    }
+}
+
+/// What a word of the command line was meant to be: a subcommand, an option of `subcommand`, a value. clap's own idea
+/// comes before the nearest name, and a beginning before both.
+pub fn meant(error: &Error, subcommand: &str) -> Option<String> {
+    let text = |kind| text(error, kind);
+    let cli = Cli::command();
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(word) = text(ContextKind::InvalidArg)?.strip_prefix("--")
+        && let Some(command) = cli.find_subcommand(subcommand)
+        && let Some(long) = begun(word, &mut shown(command))
+    {
+        return Some(format!("--{long}"));
+    }
     let clap_s = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
     if let Some(name) = clap_s.into_iter().find_map(text) {
         return Some(name.to_owned());
     }
-    let cli = Cli::command();
     match (error.kind(), error.get(ContextKind::ValidValue)) {
         (ErrorKind::InvalidSubcommand, _) => {
             let mut names = cli.get_subcommands().map(Command::get_name);
@@ -70,11 +88,33 @@ pub fn meant(error: &Error, subcommand: &str) -> Option<String> {
         }
         (ErrorKind::UnknownArgument, _) => {
             let word = text(ContextKind::InvalidArg)?.trim_start_matches('-');
-            let options = cli.find_subcommand(subcommand)?.get_arguments().filter(|arg| !arg.is_hide_set());
-            nearest(word, &mut options.filter_map(Arg::get_long)).map(|long| format!("--{long}"))
+            nearest(word, &mut shown(cli.find_subcommand(subcommand)?)).map(|long| format!("--{long}"))
         }
         (ErrorKind::InvalidValue, Some(ContextValue::Strings(valid))) => {
             nearest(text(ContextKind::InvalidValue)?, &mut valid.iter().map(String::as_str)).map(str::to_owned)
+        }
+        _ => None,
+    }
+}
+
+/// The long options that the help lists.
+fn shown(command: &Command) -> impl Iterator<Item = &str> {
+    command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(Arg::get_long)
+}
+
+/// What to do instead of what is a habit from elsewhere, or stands in the wrong place.
+pub fn habit(error: &Error, subcommand: &str) -> Option<String> {
+    let word = text(error, ContextKind::InvalidArg).or_else(|| text(error, ContextKind::InvalidSubcommand))?;
+    let is_of_run = |word: &str| {
+        let option = word.split('=').next()?.strip_prefix("--")?;
+        shown(Cli::command().find_subcommand("run")?).any(|long| long == option).then_some(())
+    };
+    match (subcommand, word) {
+        ("run", "--rm") => Some("leave it out: only with -d or --name does anything stay, for nsl rm".to_owned()),
+        ("run", "-i" | "--interactive") => Some("leave it out: stdin is always passed on".to_owned()),
+        ("version" | "-v", _) => Some("nsl --version".to_owned()),
+        (first, word) if first.starts_with("--") && is_of_run(word).is_some() => {
+            Some(format!("an option stands behind its subcommand: nsl run {word}"))
         }
         _ => None,
     }

@@ -20,7 +20,10 @@ pub fn volume(text: &OsStr) -> Result<Mount> {
         [_, _, _] => return Err(Error::new(step(), "behind the second colon only ro or rw can stand")),
         _ => {
             let error = Error::new(step(), "it is not SRC:DST or SRC:DST:ro");
-            return Err(error.hint("a name with a colon needs --mount type=bind,src=SRC,dst=DST"));
+            return Err(error.hint(match parts.len() {
+                1 => "such as -v /srv/data:/data",
+                _ => "a name with a colon needs --mount type=bind,src=SRC,dst=DST",
+            }));
         }
     };
     Ok(Mount { target: target(to, step)?, kind: Kind::Bind(source(from, step)?), read_only })

@@ -40,7 +40,7 @@ pub use stop::stop;
 pub use top::top;
 pub use wait::wait;
 
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::log;
 use std::io::Write;
 
@@ -60,6 +60,5 @@ fn each(names: &[String], mut work: impl FnMut(&str) -> Result<()>) -> Result<u8
 
 fn print(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
-    let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    printed.map_err(|error| Error::io("write to stdout", &error))
+    error::told(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
 }

@@ -97,13 +97,19 @@ pub fn network(run: &Run, caller: Caller) -> Result<Network> {
             ("--egress", !run.egress.is_empty()),
         ];
         if let Some((option, _)) = asked.into_iter().find(|(_, is_asked)| *is_asked) {
-            let cause = "only --network veth has what it is about";
-            return Err(Error::new(format!("use {option}"), cause).hint("leave one of the two out"));
+            let step = format!("use {option}");
+            return Err(match kind {
+                None => Error::new(step, "it is about a veth pair, which needs root")
+                    .hint("run nsl as root, or leave it out"),
+                Some(_) => {
+                    Error::new(step, "only --network veth has what it is about").hint("leave one of the two out")
+                }
+            });
         }
     }
     let can_publish = matches!(kind, None | Some(NetworkKind::Veth(_) | NetworkKind::Pasta));
     if !can_publish && !run.publish.is_empty() {
-        return Err(Error::new("use --publish", "only --network veth and pasta lead from one to another")
+        return Err(Error::new("use --publish", "a port leads only to --network veth or pasta")
             .hint("leave one of the two out"));
     }
     let Some(kind) = kind else { return rootless_network(run, caller) };
