@@ -128,7 +128,8 @@ fn targets(text: &str) -> Vec<(usize, String)> {
         if !fenced {
             codes.extend(line.split('`').skip(1).step_by(2));
         }
-        for code in codes.into_iter().filter(|code| is_make(code)) {
+        let codes = codes.into_iter().flat_map(|code| code.split(" && "));
+        for code in codes.map(|code| code.trim_start_matches("sudo ")).filter(|code| is_make(code)) {
             let words = code.split_ascii_whitespace().skip(1);
             let words = words.take_while(|word| !word.starts_with('#') && !word.contains('=') && *word != "…");
             targets.extend(words.map(|word| (number, word.to_owned())));
@@ -345,10 +346,9 @@ fn ellipses_stand_for_any_text() {
 
 #[test]
 fn targets_are_found_in_code_only() {
-    let text =
-        "make it, `make a b=c` and `make`\n\n    make d-e   # says f\n```sh\n$ make g\nmake h\n```\n`x` make i `y`";
+    let text = "make it, `make a b=c && sudo make k` and `make`\n\n    make d-e   # says f\n```sh\n$ make g\nmake h\n```\n`x` make i `y`";
     let found = targets(text);
     let found: Vec<_> = found.iter().map(|(line, target)| (*line, &**target)).collect();
-    assert_eq!(found, [(1, "a"), (3, "d-e"), (5, "g"), (6, "h")]);
+    assert_eq!(found, [(1, "a"), (1, "k"), (3, "d-e"), (5, "g"), (6, "h")]);
     assert_eq!(rules("A := b\nA ?= c\nall: b  ## x\n\techo c:\nd e:\n.PHONY: f\n# g: h\n"), ["A", "all", "d", "e"]);
 }
