@@ -134,6 +134,9 @@ fn names_are_looked_up_in_three_places_and_never_in_the_working_directory() {
         name(&own).assert_prints("mine");
         host.sh(&format!("chmod 644 {own}; chown 0 {own}"));
     }
+    // Nor is it waited for.
+    host.sh(&format!("rm {own}; mkfifo {own}"));
+    name("box").assert_refused(125, &[&own, "it is no regular file", "hint: name it by its path"]);
     host.sh(&format!("rm -r {DIR}/home {DIR}/box* {DIR}/shell*"));
 }
 

@@ -218,6 +218,42 @@ fn root_without_its_privileges_makes_do_with_a_user_namespace() {
 }
 
 #[test]
+fn root_that_cannot_bring_lo_up_is_told_what_it_lacks() {
+    let host = crate::host!();
+    for network in ["none", "veth"] {
+        let words = ["--bounding-set=-net_admin", "--inh-caps=-net_admin", NSL, "run", "--network", network];
+        let output = host.command("setpriv", words.iter().chain(&["--", "true"])).run();
+        output.assert_refused(125, &["Operation not permitted", "hint: this root lacks CAP_NET_ADMIN"]);
+        host.assert_clean();
+    }
+}
+
+#[test]
+fn each_line_that_is_told_is_one_write() {
+    let host = crate::host!("strace");
+    for (words, told) in [
+        ("run --emty -- true", "did you mean"),
+        ("run --network none -- no-such-command", "cannot execute"),
+        ("run --network none -v /no/where:/mnt -- true", "/no/where"),
+        ("run --profile no-such -- true", "no-such"),
+        ("rm no-such", "no-such"),
+        // A warning, and one that stands beside an error.
+        ("run --network none -- true", "is not seen inside"),
+        ("run --network none -- no-such-command", "is not seen inside"),
+    ] {
+        let script =
+            format!("cd {DIR}; strace -qq -f -s 4096 -e trace=write -e write=none -o trace {NSL} {words}; cat trace");
+        let trace = host.command("sh", ["-c", &script]).run().stdout();
+        let lines: Vec<_> =
+            trace.lines().filter_map(|line| line.split_once("write(2, \"")).map(|(_, line)| line).collect();
+        assert!(lines.iter().any(|line| line.contains(told)), "{words}: {trace}");
+        for line in lines {
+            assert!(line.starts_with("nsl: ") && line.contains("\\n\","), "{words}: {line}");
+        }
+    }
+}
+
+#[test]
 fn a_missing_proc_is_told_or_does_without() {
     let host = crate::host!();
     let script = |user: &str| {

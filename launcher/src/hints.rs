@@ -8,6 +8,7 @@ use crate::store::Fault;
 use nix::errno::Errno;
 use nsl_shared::boot::InitStep;
 use nsl_shared::exit;
+use rustix::thread::CapabilitySet;
 use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -22,7 +23,18 @@ pub fn namespaces(plan: &Plan, errno: rustix::io::Errno) -> Error {
 /// Why the launcher could not make that of the network.
 pub fn network_namespace(plan: &Plan, errno: rustix::io::Errno) -> Error {
     let errno = Errno::from_raw(errno.raw_os_error());
-    namespace(plan, Error::os(MAKE_NETWORK, errno), errno)
+    let error = Error::os(MAKE_NETWORK, errno);
+    match errno {
+        Errno::EPERM if !may_bring_up_links() => error.hint(NO_NET_ADMIN),
+        _ => namespace(plan, error, errno),
+    }
+}
+
+const NO_NET_ADMIN: &str = "this root lacks CAP_NET_ADMIN, by which lo comes up: start the container around nsl with \
+     --cap-add NET_ADMIN, or use --network host";
+
+fn may_bring_up_links() -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
 }
 
 fn namespace(plan: &Plan, error: Error, errno: Errno) -> Error {
@@ -445,6 +457,9 @@ pub fn init_step(subject: &Subject<'_>, step: InitStep, errno: i32) -> Error {
             .hint("to raise a hard limit takes CAP_SYS_RESOURCE, outside of any user namespace"),
         InitStep::SetCredentials => {
             Error::os(step.to_string(), errno).hint("the user or group is not mapped in this user namespace")
+        }
+        InitStep::RaiseLoopback if errno == Errno::EPERM && !may_bring_up_links() => {
+            Error::os(step.to_string(), errno).hint(NO_NET_ADMIN)
         }
         // That of podman forbids sethostname, say, to whom it does not know CAP_SYS_ADMIN of.
         _ if matches!(errno, Errno::EPERM | Errno::ENOSYS) && is_filtered() => {

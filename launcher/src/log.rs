@@ -48,10 +48,12 @@ pub fn wait(words: impl fmt::Display) -> EnteredSpan {
     debug_span!("wait", step = %words).entered()
 }
 
-/// Tells, whatever the level, how the command came to its end where its exit code alone would mislead.
+/// Tells, whatever the level, what has failed, or how the command came to its end where its exit code alone would mislead.
 pub fn tell(line: &str) {
+    // In one write(2): what others write to the same stderr comes before it or behind it, not between.
+    let line = format!("nsl: {line}\n");
     // Where nobody can be told, the exit code is left.
-    let _ = writeln!(std::io::stderr(), "nsl: {line}");
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// How every line begins.

@@ -57,7 +57,6 @@ use nsl_shared::exit;
 use profile::Misread;
 use rustix::fs::{Mode, OFlags};
 use std::error::Error as _;
-use std::io::Write;
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::time::Instant;
 
@@ -134,8 +133,7 @@ fn open_standard_streams() -> rustix::io::Result<Vec<RawFd>> {
 }
 
 fn fail(error: &Error) -> u8 {
-    // Where nobody can be told, the exit code says it.
-    let _ = writeln!(std::io::stderr(), "nsl: {error}");
+    log::tell(&error.to_string());
     error.exit_code()
 }
 

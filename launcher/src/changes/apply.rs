@@ -148,7 +148,8 @@ fn is_wanted(count: usize, step: &impl Fn() -> String) -> Result<bool> {
     }
     let what = if count == 1 { "this change".to_owned() } else { format!("these {count} changes") };
     let mut answer = String::new();
-    let asked = write!(io::stderr(), "apply {what}? [y/N] ").and_then(|()| io::stdin().read_line(&mut answer));
+    let question = format!("apply {what}? [y/N] ");
+    let asked = io::stderr().write_all(question.as_bytes()).and_then(|()| io::stdin().read_line(&mut answer));
     asked.map_err(|error| Error::io("read the answer", &error))?;
     Ok(matches!(&*answer.trim().to_ascii_lowercase(), "y" | "yes"))
 }

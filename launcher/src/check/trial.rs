@@ -14,7 +14,6 @@ use nsl_shared::exit;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use std::ffi::OsString;
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -99,7 +98,7 @@ fn act(run: &cli::Run, says: BorrowedFd<'_>) -> ! {
         // The sandbox stood: only its root has no such program.
         Err(error) if [exit::NOT_FOUND, exit::NOT_EXECUTABLE].contains(&error.exit_code()) => 0,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "nsl: {error}");
+            log::tell(&error.to_string());
             exit::NSL_FAILED
         }
     };

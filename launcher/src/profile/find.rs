@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Those that come with nsl.
@@ -44,9 +44,10 @@ pub fn find(name: &OsStr, here: &Path) -> Result<Source> {
     file_name.push(".toml");
     for directory in home().map(|home| home.join(HOME)).into_iter().chain([PathBuf::from(SYSTEM)]) {
         let path = directory.join(&file_name);
-        match File::open(&path) {
+        // One that is a FIFO, which a path may well name, would be waited for before anybody saw whose it is.
+        match File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path) {
             Ok(file) => {
-                check_owner(&file, &path)?;
+                check_file(&file, &path)?;
                 return read(file, &path);
             }
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
@@ -77,8 +78,13 @@ fn step(path: &Path) -> String {
 }
 
 /// A file that was not named by its path: nobody else may decide what it says.
-fn check_owner(file: &File, path: &Path) -> Result<()> {
+fn check_file(file: &File, path: &Path) -> Result<()> {
     let found = file.metadata().map_err(|error| Error::io(step(path), &error))?;
+    if !found.is_file() {
+        return Err(
+            Error::new(step(path), "it is no regular file").hint("name it by its path if it is the one you mean")
+        );
+    }
     let is_own = found.uid() == 0 || found.uid() == nix::unistd::geteuid().as_raw();
     if is_own && !Mode::from_raw_mode(found.mode()).contains(Mode::WOTH) {
         return Ok(());

@@ -83,7 +83,8 @@ impl Watch {
             return;
         }
         self.drawn.set(Some(now));
-        let _ = write!(io::stderr(), "\r{}", line(self.verb, &self.name, self.done.get(), self.total.get()));
+        let line = format!("\r{}", line(self.verb, &self.name, self.done.get(), self.total.get()));
+        let _ = io::stderr().write_all(line.as_bytes());
     }
 }
 
