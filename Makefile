@@ -48,7 +48,7 @@ help:  ## Show this list
 build: linker  ## Build nsl, with nsl-init inside
 	cargo build --release
 
-run: build  ## Build nsl and run bash in it, or another command: make run CMD="ps -e"
+run: build  ## Build nsl and run bash in it, or another command: make run CMD="id"
 	@nsl=$$(tests/artifact nsl); exec "$$nsl" run -- $(CMD)
 
 install:  ## Install what `make build pages` made, below PREFIX (/usr/local) and DESTDIR
