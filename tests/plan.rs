@@ -137,7 +137,12 @@ fn steps_are_told_with_their_times_at_level_debug() {
     let output = host.nsl(["run", "--log-level", "debug", "--", "true"]).run();
     output.assert_code(0).assert_stdout("");
     let stderr = output.stderr();
-    for step in ["mount an overlay of the host's / on /", "pivot to the new root", "create_network", "wait"] {
+    for step in [
+        "mount an overlay of the host's / on /: ",
+        "pivot to the new root: ",
+        "make a veth pair",
+        "wait{command=true}: ",
+    ] {
         assert!(stderr.contains(step), "{step}: {output}");
     }
     assert!(stderr.lines().all(|line| line.starts_with("nsl: ")), "{output}");

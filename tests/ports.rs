@@ -250,7 +250,7 @@ fn other_networks_publish_nothing() {
     let host = crate::host!();
     for network in ["none", "host"] {
         let output = host.nsl(["run", "--network", network, "-p", "8080:80", "--", "true"]).run();
-        output.assert_refused(125, &["only --network veth and pasta lead"]);
+        output.assert_refused(125, &["a port leads only to --network veth or pasta"]);
     }
     let plan = host.nsl(["run", "--dry-run", "-p", "8000-8001:80-81", "-p", "53/udp", "--", "true"]).run();
     assert!(plan.stdout().contains("; publish 8000-8001:80-81/tcp, 0:53/udp\n"), "{plan}");

@@ -4,6 +4,7 @@ use crate::cli::LogLevel;
 use crate::timings;
 use std::fmt;
 use std::io::Write;
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, EnteredSpan, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber, debug_span};
@@ -109,16 +110,38 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         to.write_str(label(*event.metadata().level()))?;
         if *event.metadata().level() >= Level::DEBUG {
+            let mut step = None;
             for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
                 let fields = span.extensions();
                 let fields = fields.get::<tracing_subscriber::fmt::FormattedFields<N>>();
                 match fields.filter(|fields| !fields.is_empty()) {
-                    Some(fields) => write!(to, "{}{{{fields}}}: ", span.name())?,
+                    // A step is what its words are, and says enough without those that it is a part of.
+                    Some(fields) => match fields.fields.strip_prefix("step=") {
+                        Some(words) => step = Some(words.to_owned()),
+                        None => write!(to, "{}{{{fields}}}: ", span.name())?,
+                    },
                     None => write!(to, "{}: ", span.name())?,
                 }
             }
+            step.map_or(Ok(()), |step| write!(to, "{step}: "))?;
         }
-        context.field_format().format_fields(to.by_ref(), event)?;
+        let mut end = End(None);
+        event.record(&mut end);
+        match end.0 {
+            Some(took) => to.write_str(&took)?,
+            None => context.field_format().format_fields(to.by_ref(), event)?,
+        }
         writeln!(to)
+    }
+}
+
+/// The time that a span took, if an event tells its end.
+struct End(Option<String>);
+
+impl Visit for End {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "time.busy" {
+            self.0 = Some(format!("{value:?}"));
+        }
     }
 }

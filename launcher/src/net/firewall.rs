@@ -54,7 +54,7 @@ pub struct Obstacles {
 /// Warns if the host's firewall stops what sandboxes send beyond this host. Whoever lets anything of a device `nsl*`
 /// pass or not, has thought of it, and hears nothing.
 pub(super) fn check(ipv4: bool, ipv6: bool) {
-    let _span = tracing::debug_span!("firewall", step = "look for a firewall that stops it").entered();
+    let _span = tracing::debug_span!("firewall", step = %"look for a firewall that stops it").entered();
     match look(ipv4, ipv6) {
         Ok(None) => {}
         Ok(Some(Obstacles { names, mend })) => {

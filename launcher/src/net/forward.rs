@@ -18,7 +18,7 @@ const OUTSIDE: Ipv6Addr = Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1);
 
 /// A host that cannot forward still has sandboxes that reach the host itself: so this warns and goes on.
 pub(super) fn ensure_ipv4() {
-    let _span = tracing::debug_span!("forward", step = "switch on forwarding of IPv4").entered();
+    let _span = tracing::debug_span!("forward", step = %"switch on forwarding of IPv4").entered();
     match switch_on(IPV4) {
         Ok(false) => {}
         Ok(true) => tracing::info!("switched on forwarding of IPv4 (net.ipv4.ip_forward=1); it stays on"),

@@ -43,7 +43,7 @@ const NETWORKS: &str = "networks";
 /// Sees to it that the table stands. Without it a sandbox reaches this host only: this warns, and says false; unless
 /// the sandbox was to be kept from something, or with others.
 pub(super) fn ensure(plan: &VethPlan) -> Result<bool> {
-    let _span = tracing::debug_span!("nat", step = super::MASQUERADE).entered();
+    let _span = tracing::debug_span!("nat", step = %super::MASQUERADE).entered();
     let stand = |socket: OwnedFd| {
         if ensure_table(&socket)? {
             tracing::debug!("made the nftables table inet {TABLE}, version {VERSION}");

@@ -197,7 +197,7 @@ impl Maker<'_> {
         if self.group != 0 {
             message = message.append_extra_attribute(LinkAttribute::Group(self.group));
         }
-        let span = tracing::debug_span!("netlink", step = "make the veth pair", name, %addresses);
+        let span = tracing::debug_span!("netlink", step = %"make the veth pair", name, %addresses);
         // The peer cannot be brought up here (ENOTCONN): the pair is joined only after both ends exist.
         self.host.link().add(message.build()).execute().instrument(span).await
     }
