@@ -125,16 +125,16 @@ fn is_own(pid: Option<OsString>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::net::UnixDatagram;
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
 
     fn manager(watchdog: Option<Duration>) -> (Manager, UnixDatagram) {
         let name = format!("nsl-notify-{}-{:?}", std::process::id(), std::thread::current().id());
-        let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_file(&path);
-        let heard = UnixDatagram::bind(&path).unwrap();
+        // An abstract one leaves no file.
+        let heard = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         heard.set_nonblocking(true).unwrap();
         let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_NONBLOCK, None).unwrap();
-        let address = address(path.as_os_str()).unwrap();
+        let address = address(OsStr::new(&format!("@{name}"))).unwrap();
         let watchdog = watchdog.map(|interval| Watchdog { interval, next: Instant::now() });
         (Manager { socket, address, watchdog }, heard)
     }

@@ -1,5 +1,5 @@
 //! `nsl run` with the few options that most starts have, read without clap: to describe some seventy options to it, and
-//! to have it check them, takes as long as the child's mounts. Whatever is out of the ordinary is left to clap, which
+//! to have it check them, takes half as long as the child's mounts. Whatever is out of the ordinary is left to clap, which
 //! reads it, or says what is wrong.
 //!
 //! Nothing is defined here: a test holds that what is read here, clap reads the same.
